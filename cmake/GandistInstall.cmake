@@ -1,0 +1,12 @@
+# cmake --install: the program, its recipes, and the rooms as static libraries with headers.
+set(rooms base compute models data dist recipes)
+foreach(room IN LISTS rooms)
+  file(GLOB headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/${room}/*.h)
+  install(FILES ${headers} DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/gandist/${room})
+  install(TARGETS gandist_${room} ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR})
+endforeach()
+install(TARGETS gandist RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+install(DIRECTORY ${PROJECT_SOURCE_DIR}/recipes/ DESTINATION ${CMAKE_INSTALL_DATADIR}/gandist/recipes
+        FILES_MATCHING PATTERN "*.yaml")
+configure_file(${PROJECT_SOURCE_DIR}/cmake/gandist.pc.in gandist.pc @ONLY)
+install(FILES ${CMAKE_BINARY_DIR}/gandist.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

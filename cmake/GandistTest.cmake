@@ -1,0 +1,51 @@
+# gandist_add_test(NAME name SOURCES a.c ... LINK gandist::x ... [RANKS 1 2 4] [LABELS l ...] [TIMEOUT s] [ARGS ...])
+#
+# One executable, one CTest entry per world size (none given: run directly, without mpirun). A test
+# that exits with 77 is shown as skipped. Every test runs with its own scratch folder in
+# GANDIST_TEST_TMP, the source tree in GANDIST_SOURCE_DIR, and the program under test in GANDIST_BIN.
+include_guard()
+
+function(gandist_add_test)
+  cmake_parse_arguments(T "" "NAME;TIMEOUT" "SOURCES;LINK;RANKS;LABELS;ARGS" ${ARGN})
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 120)
+  endif()
+  if(NOT T_LABELS)
+    set(T_LABELS default)
+  endif()
+  set(exe test_${T_NAME})
+  add_executable(${exe} ${T_SOURCES})
+  target_link_libraries(${exe} PRIVATE gandist::options ${T_LINK} cmocka m)
+  target_include_directories(${exe} PRIVATE ${PROJECT_SOURCE_DIR})
+  if(T_RANKS)
+    foreach(n IN LISTS T_RANKS)
+      gandist__register(${T_NAME}.np${n} ${n} "${MPIEXEC_EXECUTABLE};--oversubscribe;--allow-run-as-root;-np;${n};$<TARGET_FILE:${exe}>;${T_ARGS}")
+    endforeach()
+  else()
+    gandist__register(${T_NAME} 1 "$<TARGET_FILE:${exe}>;${T_ARGS}")
+  endif()
+endfunction()
+
+# gandist_add_script_test(NAME name SCRIPT file [PROCESSORS n] [LABELS ...] [TIMEOUT s] [ARGS ...]): a bash script, same environment.
+function(gandist_add_script_test)
+  cmake_parse_arguments(T "" "NAME;SCRIPT;TIMEOUT;PROCESSORS" "LABELS;ARGS" ${ARGN})
+  if(NOT T_TIMEOUT)
+    set(T_TIMEOUT 300)
+  endif()
+  if(NOT T_LABELS)
+    set(T_LABELS default)
+  endif()
+  if(NOT T_PROCESSORS)
+    set(T_PROCESSORS 1)
+  endif()
+  gandist__register(${T_NAME} ${T_PROCESSORS} "bash;${CMAKE_CURRENT_SOURCE_DIR}/${T_SCRIPT};${T_ARGS}")
+endfunction()
+
+macro(gandist__register name processors command)
+  set(tmp ${CMAKE_BINARY_DIR}/test-tmp/${name})
+  file(MAKE_DIRECTORY ${tmp})
+  add_test(NAME ${name} COMMAND ${command} WORKING_DIRECTORY ${tmp})
+  # More ranks than cores share them: never spin.
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} SKIP_RETURN_CODE 77 LABELS "${T_LABELS}" PROCESSORS ${processors}
+    ENVIRONMENT "GANDIST_TEST_TMP=${tmp};GANDIST_SOURCE_DIR=${PROJECT_SOURCE_DIR};GANDIST_BIN=$<TARGET_FILE:gandist>;OMP_WAIT_POLICY=passive;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_btl_vader_single_copy_mechanism=none;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+endmacro()

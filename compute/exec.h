@@ -1,0 +1,58 @@
+/* compute/exec.h -- the contract of an executor, for those who write one (ref, cpu, CUDA plug-in).
+ *
+ * The planner (program.c) turns the lowered graph into a sequence of steps. A step is one node, or a
+ * fused group of elementwise, broadcast and reduction nodes over one iteration space. The executor
+ * says what it supports and may fuse, prepares one kernel per step, and runs steps on an instance. */
+#ifndef GANDIST_COMPUTE_EXEC_H
+#define GANDIST_COMPUTE_EXEC_H
+
+#include "compute/program.h"
+
+/* A step of a program. nodes: in graph order; for a group all its members. */
+typedef struct gd_step {
+    int first_node, n_nodes;  /* slice of gd_view.step_nodes                                        */
+    int phase;
+    bool fused;               /* a group; false: exactly one node                                   */
+    size_t scratch_bytes;     /* asked by prepare; planned like a tensor that lives for this step   */
+} gd_step;
+
+/* What an executor may see of a program. */
+typedef struct gd_view {
+    const gd_graph *graph;    /* lowered                                                            */
+    int n_steps;
+    const gd_step *steps;
+    const gd_node *step_nodes;
+    const bool *stored;       /* per node: has memory (false: lives only inside its group)          */
+    bool guard;
+} gd_view;
+
+/* Memory of one run. Pointers of stored nodes and the step's scratch. */
+typedef struct gd_memory {
+    void *const *node;        /* per node of the graph, NULL when not stored                        */
+    void *scratch;            /* of the running step                                                */
+    const gd_run_args *args;
+} gd_memory;
+
+struct gd_executor {
+    const char *name;         /* "ref", "cpu"                                                       */
+    bool fuses;               /* groups are offered                                                 */
+    size_t (*element_bytes)(gd_dtype t); /* required: 8 for all in ref                              */
+    /* required: whether node n can run; if not, writes the reason (shapes, dtype) to why. */
+    bool (*supports)(const gd_graph *g, gd_node n, char *why, size_t room);
+    /* required: builds kernels of all steps; sets scratch_bytes in scratch[step]. state: owner: program,
+     * released by release. shared_bytes: memory that state holds. Errors: UNSUP, NOMEM. */
+    gd_status (*prepare)(const gd_view *v, size_t *scratch, size_t *shared_bytes, void **state);
+    /* required: runs step s. Must not allocate, lock or open. */
+    gd_status (*run)(void *state, const gd_view *v, int s, const gd_memory *m);
+    void (*release)(void *state); /* required */
+    const char *(*describe_step)(void *state, const gd_view *v, int s); /* optional: kernel chosen  */
+};
+
+const gd_executor *gd_executor_ref(void);
+const gd_executor *gd_executor_cpu(void);
+/* By name; NULL when there is none. */
+const gd_executor *gd_executor_find(const char *name);
+/* Threads that the cpu executor uses for its loops; 0: what OpenMP says. Results do not depend on it. */
+void gd_cpu_set_threads(int threads);
+
+#endif

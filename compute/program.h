@@ -1,0 +1,100 @@
+/* compute/program.h -- from graph to running code: passes, memory plan, instances.
+ *
+ *   graph (what) --passes--> lowered graph --executor--> program (order, offsets) --> instance (memory)
+ *
+ * A program is made once per graph and executor and never changes. An instance owns one arena of
+ * gd_program_bytes() and runs the program; several instances (one per local shard) can share one
+ * program. Parameters, inputs and outputs live in memory of the caller, bound by name. */
+#ifndef GANDIST_COMPUTE_PROGRAM_H
+#define GANDIST_COMPUTE_PROGRAM_H
+
+#include <stdio.h>
+
+#include "compute/graph.h"
+
+typedef struct gd_executor gd_executor; /* exec.h */
+
+/* Precision is a property of the program, not of the model: BF16 stores convolution and matrix
+ * operands in bf16; sums, statistics, losses and parameters stay f32. */
+typedef enum gd_precision { GD_PRECISION_F32, GD_PRECISION_BF16 } gd_precision;
+
+typedef struct gd_output {
+    const char *name; /* bound by this name; may equal a PARAM's (then it is that parameter's new value,
+                         written after every read of the old one)                                   */
+    gd_node node;
+} gd_output;
+
+typedef struct gd_program_opts {
+    gd_precision precision;
+    bool no_fuse;   /* every node its own step                                                      */
+    bool no_reuse;  /* every tensor its own memory                                                  */
+    bool guard;     /* guard bands around every tensor, NaN fill of dead memory; gd_instance_check  */
+    const char *dump_dir; /* writes the graph after each pass as text (GANDIST_DUMP_GRAPH)          */
+} gd_program_opts;
+
+typedef struct gd_program gd_program;
+typedef struct gd_instance gd_instance;
+
+/* Runs the passes (lower, constants and symbolic zeros, common subexpressions, dead code, precision),
+ * asks the executor for support of every node, groups, orders and plans. g may be freed afterwards.
+ * *out: owner: caller. Not collective. Errors: SHAPE (the graph's own), UNSUP (node, shapes and
+ * reason), NOMEM. */
+GD_CHECKED gd_status gd_program_make(const gd_graph *g, const gd_executor *x, int n_out,
+                                     const gd_output *out_list, const gd_program_opts *o,
+                                     gd_program **out);
+void gd_program_free(gd_program *p);
+
+typedef struct gd_program_stats {
+    size_t arena_bytes;    /* activations and scratch of one instance                               */
+    size_t shared_bytes;   /* once per program, whatever the number of instances                    */
+    double flops;          /* multiply-adds counted as 2, heavy ops only, one run                   */
+    double phase_flops[4];
+    int nodes, steps, collectives;
+    size_t collective_bytes; /* of ALLREDUCE nodes, one run                                         */
+} gd_program_stats;
+gd_program_stats gd_program_get_stats(const gd_program *p); /* allocates nothing */
+/* Steps, groups, offsets and life times as text. */
+void gd_program_print(const gd_program *p, FILE *out);
+
+/* What a bound buffer must hold: elements of this dtype (ref: double whatever the dtype says). */
+typedef struct gd_binding {
+    const char *name;
+    gd_dtype dtype;
+    gd_shape shape;
+    bool is_input, is_param, is_output;
+} gd_binding;
+int gd_program_bindings(const gd_program *p, const gd_binding **list); /* owner: p */
+
+/* p must outlive it. Touches every page of its arena once. Errors: NOMEM, UNSUP. */
+GD_CHECKED gd_status gd_instance_make(const gd_program *p, gd_instance **out);
+void gd_instance_free(gd_instance *i);
+/* Memory of the caller, alive while the instance runs; 64-byte aligned. Names that the program does
+ * not have are ignored (a program may not need every input). */
+GD_CHECKED gd_status gd_instance_bind(gd_instance *i, const char *name, void *buffer);
+
+typedef struct gd_run_args {
+    uint64_t seed, step;   /* keys of RANDOM nodes                                                  */
+    uint64_t sample;       /* global index of this shard's first sample                             */
+} gd_run_args;
+
+typedef enum gd_pause_kind { GD_PAUSE_DONE, GD_PAUSE_PHASE, GD_PAUSE_COLLECTIVE } gd_pause_kind;
+typedef struct gd_pause {
+    gd_pause_kind kind;
+    int phase;         /* PHASE: the one that would start now                                       */
+    const char *name;  /* COLLECTIVE: of the node                                                   */
+    float *data;       /* COLLECTIVE: this shard's part; to be replaced by the sum (double in ref)  */
+    int64_t count;
+} gd_pause;
+/* Starts a run and goes on to the first pause; then gd_instance_resume until DONE. All bindings must
+ * be set. A step allocates nothing. Errors: INTERNAL (unbound name), what the executor reports. */
+GD_CHECKED gd_status gd_instance_start(gd_instance *i, const gd_run_args *a, gd_pause *pause);
+GD_CHECKED gd_status gd_instance_resume(gd_instance *i, gd_pause *pause);
+/* All of it, for programs without collectives to be served (pauses are passed over; one shard). */
+GD_CHECKED gd_status gd_instance_run(gd_instance *i, const gd_run_args *a);
+/* With opts.guard: verifies every guard band. Errors: INTERNAL naming the tensor. */
+GD_CHECKED gd_status gd_instance_check(const gd_instance *i);
+
+/* Seconds spent per step kind since the instance was made, as text (GANDIST_PROFILE=1). */
+void gd_instance_print_profile(const gd_instance *i, FILE *out);
+
+#endif

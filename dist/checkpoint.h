@@ -1,0 +1,62 @@
+/* dist/checkpoint.h -- checkpoints: safetensors shards and a manifest, committed by one rename.
+ *
+ *   checkpoints/step-000000012000/manifest.json  shard-0000-of-0004.safetensors ...
+ *
+ * The manifest is written last into a temporary folder, which is then renamed: a folder called
+ * step-* is complete. Layout, commit order and limits: docs/checkpoint.md. */
+#ifndef GANDIST_DIST_CHECKPOINT_H
+#define GANDIST_DIST_CHECKPOINT_H
+
+#include "compute/graph.h"
+#include "dist/comm.h"
+#include "dist/coordinator.h"
+
+/* One tensor of the state. data is float in memory layout; files hold it permuted (net.h). */
+typedef struct gd_state_tensor {
+    const char *name;              /* "G/main.0.weight", "adam.m/G/main.0.weight", "ema/G/..."      */
+    gd_shape shape;
+    int file_perm[GD_RANK_MAX];
+    float *data;
+} gd_state_tensor;
+
+typedef struct gd_state {
+    gd_state_tensor *tensor;
+    int count;
+    gd_counters counters;
+    uint64_t seed;
+    uint64_t recipe_fingerprint, data_fingerprint;
+    const char *recipe_text, *run_id; /* NULL when unknown */
+} gd_state;
+
+/* Order-independent over tensors: sum over tensors of xxh3(name, shape, file bytes), and counters. */
+uint64_t gd_state_hash(const gd_state *s);
+
+/* Collective. Writes dir/step-<12 digits>; an existing one of that step is left alone. *path (may be
+ * NULL): malloc'ed. Errors: CANTCREAT, IO, PEER; older checkpoints are never harmed. */
+GD_CHECKED gd_status gd_checkpoint_save(gd_comm *c, const char *dir, const gd_state *s, char **path);
+/* Deletes all but the newest `keep` committed ones. Not collective (rank 0). */
+GD_CHECKED gd_status gd_checkpoint_retain(const char *dir, int keep);
+/* Committed checkpoints of a folder, newest first: malloc'ed paths. */
+GD_CHECKED gd_status gd_checkpoint_list(const char *dir, char ***paths, int *count);
+void gd_checkpoint_list_free(char **paths, int count);
+
+/* Reading, without MPI. Opens manifest and headers, checks every rule of docs/checkpoint.md.
+ * Errors: NOINPUT (no such, not committed), DATA (file and defect), IO. */
+typedef struct gd_checkpoint gd_checkpoint;
+GD_CHECKED gd_status gd_checkpoint_open(const char *path, gd_checkpoint **out);
+void gd_checkpoint_close(gd_checkpoint *k);
+const gd_state *gd_checkpoint_state(const gd_checkpoint *k); /* tensors have data == NULL */
+/* Reads one tensor into memory layout, checking its hash. perm: the memory layout wanted. */
+GD_CHECKED gd_status gd_checkpoint_read(gd_checkpoint *k, const gd_state_tensor *into);
+
+typedef enum gd_verify_depth { GD_VERIFY_QUICK, GD_VERIFY_DEEP } gd_verify_depth;
+typedef struct gd_verify_report {
+    int64_t step;
+    int files, tensors;
+    uint64_t bytes, state_hash;    /* state_hash: DEEP only                                         */
+    bool finite;                   /* DEEP: no NaN or Inf                                           */
+} gd_verify_report;
+/* Errors: NOINPUT, DATA (first defect: file, tensor, offset), IO. */
+GD_CHECKED gd_status gd_checkpoint_verify(const char *path, gd_verify_depth depth, gd_verify_report *out);
+
+#endif

@@ -1,0 +1,52 @@
+/* dist/comm.h -- communication providers behind one table: self (one rank), MPI, later NCCL.
+ *
+ * Everything in dist/ that crosses ranks goes through a gd_comm, called from one thread. Every
+ * function here is collective unless it says otherwise: all ranks call it in the same order with
+ * equal counts. Sums are made in a fixed order, so every rank gets the same bits. */
+#ifndef GANDIST_DIST_COMM_H
+#define GANDIST_DIST_COMM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/status.h"
+
+typedef struct gd_comm gd_comm;
+
+/* One rank, no MPI. Not collective. */
+GD_CHECKED gd_status gd_comm_self(gd_comm **out);
+/* Initialises MPI (thread level FUNNELED) if that has not happened, MPI_ERRORS_RETURN, splits by
+ * host. Falls to `self` semantics when started alone. Errors: MPI. */
+GD_CHECKED gd_status gd_comm_mpi(gd_comm **out);
+/* True when this process was started by mpirun or srun (environment only). Not collective. */
+bool gd_comm_launched(void);
+void gd_comm_free(gd_comm *c); /* finalises MPI if gd_comm_mpi initialised it; NULL is fine */
+/* Ends all ranks at once with this exit code. Not collective, does not return. main.c only. */
+void gd_comm_abort(gd_comm *c, int exit_code) __attribute__((noreturn));
+
+int gd_comm_rank(const gd_comm *c);       /* not collective, as the next ones */
+int gd_comm_size(const gd_comm *c);
+int gd_comm_host_rank(const gd_comm *c);  /* within this host */
+int gd_comm_host_size(const gd_comm *c);
+int gd_comm_hosts(const gd_comm *c);
+const char *gd_comm_name(const gd_comm *c); /* "self", "mpi" */
+
+GD_CHECKED gd_status gd_comm_barrier(gd_comm *c);
+GD_CHECKED gd_status gd_comm_bcast(gd_comm *c, int root, void *data, size_t bytes);
+/* all: size x bytes, rank order. */
+GD_CHECKED gd_status gd_comm_allgather(gd_comm *c, const void *mine, size_t bytes, void *all);
+/* In place sum of n doubles (or floats) over ranks in the fixed tree of tree.h. */
+GD_CHECKED gd_status gd_comm_sum_f64(gd_comm *c, double *x, size_t n);
+GD_CHECKED gd_status gd_comm_sum_f32(gd_comm *c, float *x, size_t n);
+
+/* After anything that can fail on one rank: every rank leaves with one answer. The failing rank keeps
+ * its own message; the others get PEER with the message of the lowest failing rank. `local` not OK:
+ * the record of this thread is what is sent. */
+GD_CHECKED gd_status gd_comm_agree(gd_comm *c, gd_status local);
+
+/* Non-blocking broadcast from rank 0: start, later finish. One at a time. data stays alive between. */
+GD_CHECKED gd_status gd_comm_ibcast_start(gd_comm *c, void *data, size_t bytes);
+GD_CHECKED gd_status gd_comm_ibcast_finish(gd_comm *c);
+
+#endif

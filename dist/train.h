@@ -1,0 +1,108 @@
+/* dist/train.h -- the training loop: data-parallel, planned by rank 0, resumable.
+ *
+ * A trainer holds the whole training state of this rank: flat parameter, gradient and optimiser
+ * arenas per group, buffers, EMA, counters, cursor. Every iteration follows rank 0's step plan
+ * (coordinator.h). Launch code hands over plain settings and callbacks; nothing here prints. */
+#ifndef GANDIST_DIST_TRAIN_H
+#define GANDIST_DIST_TRAIN_H
+
+#include "compute/exec.h"
+#include "data/dataset.h"
+#include "dist/comm.h"
+#include "dist/coordinator.h"
+#include "dist/optimizer.h"
+#include "models/gan.h"
+
+typedef struct gd_train_config {
+    uint64_t seed;
+    gd_gan_spec gan;
+    gd_optimizer_spec optimizer[GD_GROUP_COUNT];
+    gd_schedule_spec schedule;
+    double weight_clip;          /* every D parameter to [-c, c] after its update; 0: off           */
+    double ema_decay;            /* of G; 0: off                                                    */
+    int64_t ema_start;
+    int64_t total_steps;         /* what schedules count on                                         */
+    int64_t shards;              /* 0: one per rank; else a multiple of the rank count              */
+    gd_precision precision;
+    const gd_executor *executor;
+    int loader_workers, loader_depth;
+    int64_t check_every;         /* replica hash check, in steps; 0: only when saving               */
+    bool overfit_batch;          /* always the first batch                                          */
+    /* checkpoints */
+    const char *checkpoint_dir;  /* NULL: none                                                      */
+    int64_t checkpoint_every;    /* 0: only at the end                                              */
+    int checkpoint_keep;
+    const char *recipe_text;     /* resolved recipe, stored in the manifest                         */
+    uint64_t recipe_fingerprint; /* of what may not change over a resume                            */
+    const char *run_id;
+    int64_t log_every, sample_every;
+} gd_train_config;
+
+/* What an iteration reported, equal on all ranks. */
+typedef struct gd_metrics {
+    int64_t step;                /* iterations done, this one included                              */
+    uint64_t images;             /* samples drawn so far                                            */
+    int count;
+    const char *const *name;     /* "loss_d", "d_real", "grad_norm_g", "lr_g", ...                  */
+    const double *value;         /* NaN: not measured in this interval                              */
+    double seconds;              /* of this iteration, slowest rank                                 */
+    double images_per_s;         /* over the log interval                                           */
+    double data_wait_s, exposed_comm_s; /* per iteration, slowest rank, over the log interval       */
+} gd_metrics;
+
+typedef struct gd_train_hooks {  /* all optional; called on every rank unless said otherwise        */
+    void *ctx;
+    /* Every log_every-th iteration and the last one. Rank 0 only. */
+    gd_status (*on_metrics)(void *ctx, const gd_metrics *m);
+    /* Every sample_every-th iteration: may call gd_trainer_sample. Rank 0 only. */
+    gd_status (*on_samples)(void *ctx, int64_t step);
+    /* After a checkpoint was committed (or failed: st). Rank 0 only. */
+    void (*on_checkpoint)(void *ctx, int64_t step, const char *path, double seconds, gd_status st);
+    /* Polled once an iteration on every rank; the strongest answer of all ranks is followed.
+     * 0 go on, 1 save and go on, 2 save and leave (status REQUEUE), 3 leave now. */
+    int (*poll)(void *ctx);
+} gd_train_hooks;
+
+typedef struct gd_trainer gd_trainer;
+
+/* What a run would cost: filled without allocating training state (for --dry-run). Not collective. */
+typedef struct gd_train_cost {
+    int64_t params[GD_GROUP_COUNT];
+    size_t param_bytes, grad_bytes, optimizer_bytes, ema_bytes, activation_bytes, loader_bytes;
+    size_t total_bytes;          /* of one rank, the process' own code and libraries not counted    */
+    size_t reduce_bytes[GD_GROUP_COUNT];    /* all-reduced per update of that group                 */
+    size_t collective_bytes;     /* of batch statistics per iteration                               */
+    double flops;                /* one iteration, this rank                                        */
+} gd_train_cost;
+GD_CHECKED gd_status gd_train_estimate(const gd_train_config *c, const gd_dataset *d, int ranks,
+                                       gd_train_cost *out);
+
+/* Builds programs, allocates state, initialises parameters. Collective; config equal on all ranks.
+ * d must outlive it. Errors: CONFIG (batch does not divide: catalogue row 23), UNSUP, NOMEM, PEER. */
+GD_CHECKED gd_status gd_trainer_new(gd_comm *comm, const gd_train_config *c, const gd_dataset *d,
+                                    const gd_train_hooks *h, gd_trainer **out);
+void gd_trainer_free(gd_trainer *t);
+/* Loads state from a checkpoint folder. Collective. Errors: DATA (names file, tensor), NOINPUT. */
+GD_CHECKED gd_status gd_trainer_load(gd_trainer *t, const char *checkpoint);
+/* Newest good checkpoint below checkpoint_dir; *step 0 and OK when there is none at all; damaged ones
+ * are skipped with a warning that says why. Collective. Errors: NOINPUT (some, none usable). */
+GD_CHECKED gd_status gd_trainer_resume(gd_trainer *t, int64_t *step);
+/* Runs until iteration `until` is done, saves, and returns. Collective.
+ * Errors: REQUEUE (saved on request), NUMERIC, DIVERGED, PEER, what hooks return. */
+GD_CHECKED gd_status gd_trainer_run(gd_trainer *t, int64_t until);
+int64_t gd_trainer_step(const gd_trainer *t);
+/* Order-independent xxh3 over every tensor and counter of the training state; equal on all ranks.
+ * Not collective. */
+uint64_t gd_trainer_state_hash(const gd_trainer *t);
+/* n images of the generator (EMA when there is one and `ema`) for latents z [n,Z]; out
+ * [n,H,W,C] in the generator's range. Not collective. */
+GD_CHECKED gd_status gd_trainer_sample(gd_trainer *t, int64_t n, const float *z, bool ema, float *out);
+/* Seconds per phase of the last run: D step, G step, exchange, optimiser, data. For bench. */
+typedef struct gd_train_times {
+    double d_step, g_step, reduce, optimizer, data, total; /* medians per iteration */
+    double d_min, g_min, total_min;
+    int iterations;
+} gd_train_times;
+void gd_trainer_times(const gd_trainer *t, gd_train_times *out);
+
+#endif

@@ -1,0 +1,81 @@
+/* models/gan.h -- a GAN: its networks, and the step graphs of its topology.
+ *
+ * Networks belong to one of two groups, generators and discriminators; each group has one flat
+ * parameter arena, one gradient arena, one optimiser and its own all-reduce (dist/). */
+#ifndef GANDIST_MODELS_GAN_H
+#define GANDIST_MODELS_GAN_H
+
+#include "compute/program.h"
+#include "models/loss.h"
+#include "models/net.h"
+
+enum { GD_NETS_MAX = 4 };
+typedef enum gd_group { GD_GROUP_G, GD_GROUP_D, GD_GROUP_COUNT } gd_group;
+
+typedef enum gd_topology { GD_TOPOLOGY_NOISE } gd_topology;
+
+typedef enum gd_range {       /* how u8 images meet the network */
+    GD_RANGE_SIGNED,          /* x / 127.5 - 1, generator ends in tanh    */
+    GD_RANGE_UNIT,            /* x / 255, generator ends in sigmoid       */
+    GD_RANGE_RAW              /* f32 points as they are                   */
+} gd_range;
+
+typedef struct gd_gan_spec {
+    gd_topology topology;
+    gd_net_spec generator, discriminator;
+    bool latent_uniform;      /* z uniform in [-1,1), else standard normal */
+    gd_loss_spec loss;
+    gd_range range;
+    int64_t global_batch;     /* samples of one update, over all shards    */
+    bool sync;                /* batch statistics over the global batch    */
+} gd_gan_spec;
+
+typedef struct gd_gan_net {
+    const char *prefix;       /* "G", "D": of parameter names in graphs and checkpoints */
+    gd_group group;
+    const gd_net *net;
+} gd_gan_net;
+
+typedef struct gd_gan gd_gan;
+/* Errors: CONFIG, NOMEM. */
+GD_CHECKED gd_status gd_gan_new(const gd_gan_spec *s, gd_gan **out);
+void gd_gan_free(gd_gan *m);
+int gd_gan_nets(const gd_gan *m, const gd_gan_net **list);
+const gd_gan_spec *gd_gan_get_spec(const gd_gan *m);
+
+/* What one program computes. The gradients of both groups never mix: a group's gradient outputs
+ * exist only in the kinds that train it. */
+typedef enum gd_step_kind {
+    GD_STEP_D,        /* fresh z, D's gradients                                                      */
+    GD_STEP_G,        /* fresh z, G's gradients; D's parameters are constants                        */
+    GD_STEP_DG_SHARED,/* phase 0: D's gradients; pause (D is updated); phase 1: G's gradients through
+                         the updated D from the same z and the same G forward pass                   */
+    GD_STEP_BOTH,     /* simultaneous: both gradients from the same parameters, one phase            */
+    GD_STEP_KIND_COUNT
+} gd_step_kind;
+const char *gd_step_kind_text(gd_step_kind k);
+
+/* A step as a graph. Bindings by name:
+ *   in   "real"             U8 (F32 for points) [n,H,W,C], this shard's samples
+ *        "G/<param>"        parameters and buffers, float, memory layout
+ *   out  "grad:G/<param>"   this shard's part of the gradient of the mean loss: sum over shards
+ *        "G/<buffer>"       new running statistics
+ *        "metric:<name>"    one number, this shard's part: sum over shards
+ * Metrics (as the kind has them): loss_d, loss_d_real, loss_d_fake, loss_g, d_real, d_fake (means of
+ * the discriminator's output: probabilities for cross-entropy losses, raw otherwise), d_fake_g (of
+ * the G step). z comes from RANDOM nodes, purposes LATENT_D and LATENT_G. */
+typedef struct gd_step_graph {
+    gd_graph *graph;
+    gd_output *outputs;
+    int n_outputs;
+    int n_phases;
+} gd_step_graph;
+/* shards: number of equal parts of the global batch; must divide it. *out: owner: caller,
+ * gd_step_graph_free. Errors: CONFIG, SHAPE, NOMEM. */
+GD_CHECKED gd_status gd_gan_step(const gd_gan *m, gd_step_kind kind, int64_t shards, gd_step_graph *out);
+/* z "z" [n,Z] -> "image" [n,H,W,C] in the generator's range; eval mode (batch_stats: train mode
+ * statistics of this very batch). */
+GD_CHECKED gd_status gd_gan_sampler(const gd_gan *m, int64_t n, bool batch_stats, gd_step_graph *out);
+void gd_step_graph_free(gd_step_graph *s);
+
+#endif

@@ -1,0 +1,87 @@
+/* models/net.h -- a network: a list of layers, its parameters with names, shapes and initial values,
+ * and how to write its forward pass into a graph. Owns no memory for values and runs nothing.
+ *
+ * Names are the state_dict keys of the public PyTorch code that each architecture comes from
+ * ("main.0.weight"), in its order, so weights travel both ways. */
+#ifndef GANDIST_MODELS_NET_H
+#define GANDIST_MODELS_NET_H
+
+#include "compute/graph.h"
+
+typedef enum gd_init_kind { GD_INIT_CONST, GD_INIT_NORMAL, GD_INIT_UNIFORM } gd_init_kind;
+typedef struct gd_init {
+    gd_init_kind kind;
+    double a, b; /* CONST: value. NORMAL: mean, standard deviation. UNIFORM: low, high. */
+} gd_init;
+
+/* One stored tensor. In memory [K,R,S,C] for convolutions, [out,in] for dense layers; in files as
+ * PyTorch has it: file dimension i is memory dimension file_perm[i]. */
+typedef struct gd_param_info {
+    const char *name;
+    gd_shape shape;
+    int file_perm[GD_RANK_MAX];
+    gd_init init;
+    bool buffer;   /* running statistics: saved, never trained */
+} gd_param_info;
+
+/* A layer of an explicit list. Zero / NULL / negative: the default said per kind in layers.h. */
+typedef struct gd_layer_spec {
+    const char *kind;
+    int64_t size, kernel, stride, pad, pieces;
+    int64_t shape[3];
+    const char *norm, *act;
+    double slope, rate;
+    int bias; /* 1 yes, 0 no, -1 only where no norm follows */
+    const char *where; /* "recipes/x.yaml:12:5" for messages, may be NULL */
+} gd_layer_spec;
+
+typedef struct gd_net_spec {
+    const char *arch;         /* mlp dcgan layers ... : a name of gd_net_archs()                    */
+    bool generator;           /* input [N,Z], output an image; else image to [N,1]                  */
+    int64_t latent;           /* Z                                                                  */
+    int64_t height, width_px, channels; /* the image (points: 1 x 1 x 2)                            */
+    int64_t width, depth;     /* base channels or units; hidden layers. 0: the architecture's       */
+    const char *norm, *act, *output; /* NULL: the architecture's                                    */
+    double dropout_input, dropout;
+    const char *init;         /* NULL or "default": the published one; normal xavier kaiming uniform */
+    double init_gain;         /* 0: the initialiser's                                               */
+    const gd_layer_spec *layers;
+    int layer_count;
+} gd_net_spec;
+
+typedef struct gd_net gd_net;
+
+const char *const *gd_net_archs(int *count);
+/* Strings of the spec are copied. *out: owner: caller. Errors: CONFIG (says key, value, what fits,
+ * "100 is not a multiple of 16; nearest 96 or 112"), NOMEM. */
+GD_CHECKED gd_status gd_net_new(const gd_net_spec *s, gd_net **out);
+void gd_net_free(gd_net *n);
+int gd_net_params(const gd_net *n, const gd_param_info **list); /* buffers included; owner: n */
+int64_t gd_net_param_count(const gd_net *n);                    /* trained numbers, no buffers */
+
+/* Initial value of parameter `index` of the list into out (float, memory layout): a pure function of
+ * (seed, purpose, name): the number of ranks and the order of calls do not matter. */
+void gd_net_init_param(const gd_net *n, int index, uint64_t seed, uint32_t purpose, float *out);
+
+/* The use of a network in one graph: its parameter nodes and the latest value of each buffer.
+ * prefix "G" makes parameters named "G/main.0.weight". */
+typedef struct gd_net_use gd_net_use;
+typedef struct gd_apply_opts {
+    bool eval;          /* running statistics, no dropout                                           */
+    bool sync;          /* batch statistics over all shards                                         */
+    bool no_update;     /* leave running statistics alone                                           */
+    uint32_t stream;    /* tells dropout masks of several applications apart (0..65535)             */
+} gd_apply_opts;
+/* version: see gd_param. *out: owner: caller. Errors: NOMEM. */
+GD_CHECKED gd_status gd_net_use_new(const gd_net *n, gd_graph *g, const char *prefix, int version,
+                                    gd_net_use **out);
+void gd_net_use_free(gd_net_use *u);
+/* Forward pass: x [N,Z] or [N,H,W,C] -> output. Discriminators return logits [N,1]. Shape errors go
+ * into the graph. Batch-norm buffers move by 0.1 towards the batch's statistics (variance unbiased);
+ * without sync towards the average over shards, so that replicas stay equal. */
+gd_node gd_net_apply(gd_net_use *u, gd_node x, const gd_apply_opts *o);
+/* Node of parameter `index` (for gradients), latest node of buffer `index` (for outputs). */
+gd_node gd_net_use_param(const gd_net_use *u, int index);
+gd_node gd_net_use_buffer(const gd_net_use *u, int index);
+
+#endif
