@@ -1,0 +1,342 @@
+/* gandist [train] RECIPE: trains, resumes, or with --dry-run says what training would cost. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/rng.h"
+#include "base/text.h"
+#include "launch/commands.h"
+#include "base/hash.h"
+#include "dist/checkpoint.h"
+#include "launch/cost.h"
+#include "launch/latents.h"
+#include "launch/pictures.h"
+#include "launch/progress.h"
+#include "launch/run_folder.h"
+#include "launch/session.h"
+#include "launch/setup.h"
+#include "launch/version.h"
+
+typedef struct train_options {
+    gd_text_list set;
+    const char *out, *resume, *device;
+    int64_t steps;
+    bool fresh, dry_run, print_config, overfit_batch, quiet, json;
+} train_options;
+
+static const gd_option options[] = {
+    {"set", GD_OPT_TEXTS, offsetof(train_options, set), "KEY=VALUE", "set a recipe key, such as optimizer.g.lr=1e-4; may be repeated"},
+    {"out", GD_OPT_TEXT, offsetof(train_options, out), "DIR", "run folder (default runs/<name of the recipe>)"},
+    {"steps", GD_OPT_INT, offsetof(train_options, steps), "N", "stop after step N of the whole run and save; schedules stay"},
+    {"resume", GD_OPT_TEXT, offsetof(train_options, resume), "HOW", "auto (default): go on from the newest good checkpoint; never; or a checkpoint folder"},
+    {"fresh", GD_OPT_FLAG, offsetof(train_options, fresh), NULL, "start anew; an existing run folder is moved aside"},
+    {"device", GD_OPT_TEXT, offsetof(train_options, device), "DEVICE", "auto, cpu or cuda"},
+    {"dry-run", GD_OPT_FLAG, offsetof(train_options, dry_run), NULL, "print parameters, memory, traffic and time; train nothing"},
+    {"print-config", GD_OPT_FLAG, offsetof(train_options, print_config), NULL, "print every key, its value and where it came from"},
+    {"overfit-batch", GD_OPT_FLAG, offsetof(train_options, overfit_batch), NULL, "train on the first batch only, to see whether a model can learn"},
+    {"quiet", GD_OPT_FLAG, offsetof(train_options, quiet), NULL, "no progress, only errors and the summary"},
+    {"json", GD_OPT_FLAG, offsetof(train_options, json), NULL, "progress and summary as JSON lines"},
+};
+
+/* Everything one training command holds; released in reverse order by train_release. */
+typedef struct train_run {
+    train_options opt;
+    const char *recipe_path;
+    gd_comm *comm;
+    gd_layout layout;
+    gd_recipe *recipe;
+    char *recipe_text;
+    gd_dataset *data;
+    gd_setup setup;
+    char out[2048], checkpoints[2100];
+    gd_run_folder *folder; /* rank 0 */
+    gd_progress progress;
+    gd_trainer *trainer;
+    float *latents, *samples; /* of the sample sheet, rank 0 */
+    char last_sheet[4096], last_checkpoint[4096];
+} train_run;
+
+static void train_release(train_run *t)
+{
+    gd_trainer_free(t->trainer);
+    gd_run_folder_close(t->folder);
+    gd_setup_free(&t->setup);
+    gd_dataset_close(t->data);
+    gd_recipe_free(t->recipe);
+    free(t->recipe_text);
+    free(t->latents);
+    free(t->samples);
+}
+
+static bool is_root(const train_run *t) { return gd_comm_rank(t->comm) == 0; }
+
+/* ---- what the trainer tells us (rank 0) ---- */
+
+static gd_status on_metrics(void *ctx, const gd_metrics *m)
+{
+    train_run *t = ctx;
+    gd_progress_show(&t->progress, m);
+    return gd_run_folder_metrics(t->folder, m);
+}
+
+static gd_shape image_shape(const train_run *t, int64_t n)
+{
+    gd_sample_shape s = gd_dataset_shape(t->data, 0);
+    return gd_shape4(n, s.height, s.width, s.channels);
+}
+
+static gd_status on_samples(void *ctx, int64_t step)
+{
+    train_run *t = ctx;
+    int64_t n = t->recipe->log.samples.n;
+    char name[64], text[128];
+    snprintf(name, sizeof name, "samples/step-%09lld.png", (long long)step);
+    snprintf(text, sizeof text, "%s, step %lld", t->recipe->name, (long long)step);
+    GD_TRY(gd_trainer_sample(t->trainer, n, t->latents, true, t->samples));
+    snprintf(t->last_sheet, sizeof t->last_sheet, "%s", gd_run_folder_path(t->folder, name));
+    return gd_pictures_sheet(t->last_sheet, t->samples, (int)n, image_shape(t, n), t->setup.config.gan.range, 0,
+                             text);
+}
+
+static void on_checkpoint(void *ctx, int64_t step, const char *path, double seconds, gd_status st)
+{
+    train_run *t = ctx;
+    if (st == GD_OK) {
+        snprintf(t->last_checkpoint, sizeof t->last_checkpoint, "%s", path);
+        GD_LOG(LAUNCH, DEBUG, "step %lld saved in %.2f s", (long long)step, seconds);
+    } else {
+        gd_progress_end(&t->progress);
+        GD_LOG(LAUNCH, WARN, "saving step %lld failed: %s; training goes on", (long long)step,
+               gd_error_message());
+    }
+}
+
+/* ---- preparation ---- */
+
+static gd_status check_device(const char *device)
+{
+    if (!device || !strcmp(device, "auto") || !strcmp(device, "cpu")) return GD_OK;
+    if (!strcmp(device, "cuda"))
+        GD_FAIL(UNSUP, "--device cuda: this build has no CUDA executor; use --device cpu");
+    GD_FAIL(USAGE, "--device: no device '%s'; one of auto, cpu, cuda", device);
+}
+
+static gd_status check_options(const train_options *o)
+{
+    GD_TRY(check_device(o->device));
+    if (o->steps < 0) GD_FAIL(USAGE, "--steps: must not be negative, got %lld", (long long)o->steps);
+    if (o->fresh && o->resume && strcmp(o->resume, "never"))
+        GD_FAIL(USAGE, "--fresh starts anew and --resume %s goes on: give one of them", o->resume);
+    return GD_OK;
+}
+
+/* Reads the recipe on rank 0's word: its text decides on every rank, so a stale copy on another host
+ * cannot make ranks differ. */
+static gd_status load_recipe(train_run *t)
+{
+    gd_recipe_opts o = {t->opt.set.item, t->opt.set.count};
+    gd_status st = GD_OK;
+    uint64_t bytes = 0;
+    if (is_root(t)) {
+        st = gd_recipe_load(t->recipe_path, &o, &t->recipe);
+        if (st == GD_OK) st = gd_recipe_text(t->recipe, false, &t->recipe_text);
+        if (st == GD_OK) bytes = strlen(t->recipe_text) + 1;
+    }
+    GD_TRY(gd_comm_agree(t->comm, st));
+    GD_TRY(gd_comm_bcast(t->comm, 0, &bytes, sizeof bytes));
+    if (!is_root(t)) {
+        t->recipe_text = malloc(bytes);
+        if (!t->recipe_text) GD_FAIL(NOMEM, "recipe text");
+    }
+    GD_TRY(gd_comm_bcast(t->comm, 0, t->recipe_text, bytes));
+    if (!is_root(t)) st = gd_recipe_parse(t->recipe_path, t->recipe_text, bytes - 1, NULL, &t->recipe);
+    return gd_comm_agree(t->comm, st);
+}
+
+static gd_status open_data(train_run *t)
+{
+    gd_dataset_spec spec;
+    GD_TRY(gd_setup_dataset(t->recipe, &spec));
+    gd_status st = gd_dataset_open(&spec, &t->data);
+    if (st != GD_OK)
+        gd_context(st, "data (source %s, given at %s)", t->recipe->data.source,
+                   gd_recipe_origin(t->recipe, t->recipe->data.path ? "data.path" : "data.source"));
+    return gd_comm_agree(t->comm, st);
+}
+
+static gd_status prepare(train_run *t)
+{
+    GD_TRY(load_recipe(t));
+    GD_TRY(open_data(t));
+    gd_status st = gd_setup_train(t->recipe, gd_dataset_shape(t->data, 0), &t->setup);
+    GD_TRY(gd_comm_agree(t->comm, st));
+    gd_train_config *c = &t->setup.config;
+    c->executor = gd_executor_cpu();
+    c->overfit_batch = t->opt.overfit_batch;
+    c->recipe_text = t->recipe_text;
+    c->run_id = t->recipe->name;
+    if (t->opt.out) snprintf(t->out, sizeof t->out, "%s", t->opt.out);
+    else snprintf(t->out, sizeof t->out, "runs/%s", t->recipe->name);
+    snprintf(t->checkpoints, sizeof t->checkpoints, "%s/checkpoints", t->out);
+    c->checkpoint_dir = t->checkpoints;
+    return GD_OK;
+}
+
+static gd_status open_folder(train_run *t)
+{
+    GD_TRY(gd_run_folder_open(t->out, t->opt.fresh, &t->folder));
+    GD_TRY(gd_file_write(gd_run_folder_path(t->folder, "recipe.yaml"), t->recipe_text, strlen(t->recipe_text)));
+    return gd_version_write(gd_run_folder_path(t->folder, "build.json"), t->comm, &t->layout);
+}
+
+static gd_status prepare_samples(train_run *t)
+{
+    int64_t n = t->recipe->log.samples.n, z = t->setup.config.gan.generator.latent;
+    gd_shape s = image_shape(t, n);
+    t->latents = malloc((size_t)(n * z) * sizeof *t->latents);
+    t->samples = malloc((size_t)gd_shape_count(s) * sizeof *t->samples);
+    if (!t->latents || !t->samples) GD_FAIL(NOMEM, "%lld samples", (long long)n);
+    gd_latents_draw(t->recipe->seed, t->setup.config.gan.latent_uniform, 0, n, z, t->latents);
+    return GD_OK;
+}
+
+/* Where the run stands before its first step: 0, or the step of the checkpoint that was loaded. */
+static gd_status resume(train_run *t, int64_t *step)
+{
+    const char *how = t->opt.resume ? t->opt.resume : "auto";
+    *step = 0;
+    if (t->opt.fresh || !strcmp(how, "never")) {
+        char **paths = NULL;
+        int count = 0;
+        gd_status st = GD_OK;
+        if (is_root(t)) {
+            st = gd_checkpoint_list(t->checkpoints, &paths, &count);
+            if (st == GD_OK && count)
+                st = gd_raise(GD_CANTCREAT, __FILE__, __LINE__,
+                              "%s: holds %d checkpoints that a run from step 0 would mix with; use --fresh to "
+                              "move the folder aside, or --out for another one", t->checkpoints, count);
+            gd_checkpoint_list_free(paths, count);
+        }
+        return gd_comm_agree(t->comm, st);
+    }
+    if (strcmp(how, "auto")) GD_TRY(gd_trainer_load(t->trainer, how));
+    else GD_TRY(gd_trainer_resume(t->trainer, step));
+    *step = gd_trainer_step(t->trainer);
+    return GD_OK;
+}
+
+static void print_start(const train_run *t, int64_t from, int64_t until)
+{
+    if (t->opt.quiet || t->opt.json) return;
+    const gd_gan_net *nets;
+    int n = gd_gan_nets(gd_trainer_gan(t->trainer), &nets);
+    printf("%s: %s\n", t->recipe->name, gd_dataset_describe(t->data));
+    for (int i = 0; i < n; i++) {
+        char count[32];
+        gd_text_count((uint64_t)gd_net_param_count(nets[i].net), count, sizeof count);
+        printf("%s%s %s parameters", i ? ", " : "", nets[i].prefix, count);
+    }
+    printf("; global batch %lld\n%d rank%s on %d host%s, %d thread%s each%s, communication: %s\n",
+           (long long)t->recipe->batch.global, gd_comm_size(t->comm), gd_comm_size(t->comm) > 1 ? "s" : "",
+           gd_comm_hosts(t->comm), gd_comm_hosts(t->comm) > 1 ? "s" : "", t->layout.threads,
+           t->layout.threads > 1 ? "s" : "", t->layout.share < 0.99 ? " (cores are shared)" : "",
+           gd_comm_name(t->comm));
+    if (from) printf("going on from step %lld to %lld\n", (long long)from, (long long)until);
+    else printf("starting at step 0 of %lld\n", (long long)until);
+    fflush(stdout);
+}
+
+static void print_end(const train_run *t, gd_status st)
+{
+    char hash[17];
+    gd_hash64_text(gd_trainer_state_hash(t->trainer), hash);
+    if (t->opt.json) {
+        printf("{\"run\":\"%s\",\"step\":%lld,\"state_hash\":\"%s\"}\n", t->out,
+               (long long)gd_trainer_step(t->trainer), hash);
+        return;
+    }
+    printf("%s at step %lld\n  run folder  %s\n", st == GD_REQUEUE ? "saved on request" : "done",
+           (long long)gd_trainer_step(t->trainer), t->out);
+    if (*t->last_sheet) printf("  samples     %s\n", t->last_sheet);
+    printf("  metrics     %s/metrics.jsonl\n", t->out);
+    if (*t->last_checkpoint) printf("  checkpoint  %s\n", t->last_checkpoint);
+    printf("  state_hash  %s\n", hash);
+}
+
+static gd_status train(train_run *t)
+{
+    gd_status st = is_root(t) ? open_folder(t) : GD_OK;
+    GD_TRY(gd_comm_agree(t->comm, st));
+    gd_train_hooks hooks = {t, on_metrics, on_samples, on_checkpoint, gd_session_signal};
+    GD_TRY(gd_trainer_new(t->comm, &t->setup.config, t->data, &hooks, &t->trainer));
+    int64_t from, until = t->opt.steps ? t->opt.steps : t->recipe->train.steps;
+    GD_TRY(resume(t, &from));
+    st = GD_OK;
+    if (is_root(t)) {
+        st = gd_run_folder_rewind(t->folder, from);
+        if (st == GD_OK) st = prepare_samples(t);
+        print_start(t, from, until);
+        gd_progress_begin(&t->progress, t->opt.quiet ? GD_PROGRESS_QUIET : t->opt.json ? GD_PROGRESS_JSON : GD_PROGRESS_AUTO,
+                          from, until);
+    }
+    GD_TRY(gd_comm_agree(t->comm, st));
+    gd_session_watch_signals();
+    st = gd_trainer_run(t->trainer, until);
+    if (is_root(t)) {
+        gd_progress_end(&t->progress);
+        if (st == GD_OK || st == GD_REQUEUE) print_end(t, st);
+    }
+    return st;
+}
+
+static gd_status print_config(const gd_recipe *r)
+{
+    char *text;
+    GD_TRY(gd_recipe_text(r, true, &text));
+    fputs(text, stdout);
+    free(text);
+    return GD_OK;
+}
+
+static gd_status run_prepared(train_run *t)
+{
+    if (t->opt.print_config) {
+        GD_TRY(load_recipe(t));
+        return is_root(t) ? print_config(t->recipe) : GD_OK;
+    }
+    GD_TRY(prepare(t));
+    if (!t->opt.dry_run) return train(t);
+    return is_root(t) ? gd_cost_print(&t->setup.config, t->data, gd_comm_size(t->comm), t->opt.json, stdout) : GD_OK;
+}
+
+static gd_status run(int argc, char **argv)
+{
+    train_run t;
+    memset(&t, 0, sizeof t);
+    gd_text_list args;
+    bool helped;
+    GD_TRY(gd_options_parse(&gd_command_train, argc, argv, &t.opt, &args, &helped));
+    if (helped) return GD_OK;
+    t.recipe_path = args.item[0];
+    GD_TRY(check_options(&t.opt));
+    GD_TRY(gd_session_begin(&t.comm, &t.layout));
+    gd_status st = run_prepared(&t);
+    train_release(&t);
+    return st;
+}
+
+const gd_command gd_command_train = {
+    .name = "train",
+    .summary = "trains the GAN a recipe describes, or goes on where it stopped",
+    .usage = "RECIPE [options]",
+    .example = "mpirun -np 2 gandist recipes/dcgan.yaml --set seed=7 --out runs/seed7",
+    .options = options,
+    .option_count = sizeof options / sizeof *options,
+    .min_args = 1,
+    .max_args = 1,
+    .run = run,
+};

@@ -1,0 +1,10 @@
+/* launch/commands.h -- the sub-commands; each is one file with its option table. */
+#ifndef GANDIST_LAUNCH_COMMANDS_H
+#define GANDIST_LAUNCH_COMMANDS_H
+
+#include "launch/options.h"
+
+extern const gd_command gd_command_train, gd_command_sample, gd_command_interpolate,
+    gd_command_arithmetic, gd_command_verify, gd_command_bench, gd_command_schema;
+
+#endif

@@ -1,0 +1,23 @@
+/* launch/run_folder.h -- runs/<name>/: what a run leaves behind. Written by rank 0 only. */
+#ifndef GANDIST_LAUNCH_RUN_FOLDER_H
+#define GANDIST_LAUNCH_RUN_FOLDER_H
+
+#include "dist/train.h"
+#include "recipes/recipe.h"
+
+/* recipe.yaml build.json metrics.jsonl log.txt samples/ checkpoints/ */
+typedef struct gd_run_folder gd_run_folder;
+
+/* Makes the folder and what is in it. fresh: an existing run is first moved aside to <path>.old-<k>,
+ * so nothing is lost. Errors: CANTCREAT, IO, NOMEM. */
+GD_CHECKED gd_status gd_run_folder_open(const char *path, bool fresh, gd_run_folder **out);
+void gd_run_folder_close(gd_run_folder *f);
+/* path/name; owner: f, valid until the next call. */
+const char *gd_run_folder_path(gd_run_folder *f, const char *name);
+/* Drops metrics behind `step`: a resumed run writes them again. Errors: IO. */
+GD_CHECKED gd_status gd_run_folder_rewind(gd_run_folder *f, int64_t step);
+GD_CHECKED gd_status gd_run_folder_metrics(gd_run_folder *f, const gd_metrics *m);
+/* One metrics line as JSON, malloc'ed, with a newline. NaN and infinite values are left out. */
+char *gd_metrics_json(const gd_metrics *m);
+
+#endif
