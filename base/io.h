@@ -60,5 +60,7 @@ GD_CHECKED gd_status gd_dir_sync(const char *path); /* fsync of the folder. IO  
 GD_CHECKED gd_status gd_dir_remove(const char *path); /* with all below it; missing is fine. IO    */
 bool gd_path_exists(const char *path);
 bool gd_path_is_dir(const char *path);
+/* folder/name. owner: caller (malloc'ed). NULL: no memory. */
+char *gd_path_join(const char *folder, const char *name);
 
 #endif

@@ -37,12 +37,12 @@ void gd_log_set_stderr(bool on);                      /* default: on            
 /* A second sink: called with each finished line, no newline, under the log's lock. NULL: none. */
 void gd_log_set_sink(void (*sink)(void *ctx, gd_level level, const char *line), void *ctx);
 bool gd_log_on(gd_room room, gd_level level);
-void gd_log(gd_room room, gd_level level, const char *format, ...) GD_PRINTF(3, 4);
+void gd_log_write(gd_room room, gd_level level, const char *format, ...) GD_PRINTF(3, 4);
 
 #define GD_LOG(room, level, ...)                                                                   \
     do {                                                                                           \
         if (gd_log_on(GD_ROOM_##room, GD_LEVEL_##level))                                           \
-            gd_log(GD_ROOM_##room, GD_LEVEL_##level, __VA_ARGS__);                                 \
+            gd_log_write(GD_ROOM_##room, GD_LEVEL_##level, __VA_ARGS__);                                 \
     } while (0)
 
 #endif

@@ -2,6 +2,7 @@
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(OpenMP REQUIRED COMPONENTS C)
+set(MPI_DETERMINE_LIBRARY_VERSION ON) # for --version and build.json
 find_package(MPI REQUIRED COMPONENTS C)
 
 # gandist_find(target debian-package pkg-config-module)
@@ -20,9 +21,28 @@ gandist_find(png libpng-dev libpng)
 gandist_find(turbojpeg libturbojpeg0-dev libturbojpeg)
 gandist_find(zlib zlib1g-dev zlib)
 gandist_find(xxhash libxxhash-dev libxxhash)
+gandist_find(isal libisal-dev libisal)
+gandist_find(protobufc libprotobuf-c-dev libprotobuf-c)
+find_program(PROTOC_C protoc-c)
+if(NOT PROTOC_C)
+  message(FATAL_ERROR "protoc-c not found: install the Debian package protobuf-c-compiler (./launch/quickstart does it)")
+endif()
 
-# oneDNN ships a CMake package and no pkg-config file.
-find_package(dnnl CONFIG QUIET)
-if(NOT dnnl_FOUND)
+# oneDNN has no pkg-config file, and its CMake package asks for OpenCL headers that nothing here needs.
+find_path(DNNL_INCLUDE_DIR oneapi/dnnl/dnnl.h)
+find_library(DNNL_LIBRARY dnnl)
+if(NOT DNNL_INCLUDE_DIR OR NOT DNNL_LIBRARY)
   message(FATAL_ERROR "oneDNN not found: install the Debian package libdnnl-dev (./launch/quickstart does it)")
+endif()
+file(STRINGS ${DNNL_INCLUDE_DIR}/oneapi/dnnl/dnnl_version.h dnnl_lines REGEX "define DNNL_VERSION_(MAJOR|MINOR|PATCH) ")
+list(TRANSFORM dnnl_lines REPLACE ".* ([0-9]+)$" "\\1")
+list(JOIN dnnl_lines "." dnnl_VERSION)
+add_library(gandist_dnnl INTERFACE IMPORTED GLOBAL)
+add_library(gandist::dnnl ALIAS gandist_dnnl)
+target_include_directories(gandist_dnnl INTERFACE ${DNNL_INCLUDE_DIR})
+target_link_libraries(gandist_dnnl INTERFACE ${DNNL_LIBRARY})
+
+# The CUDA executor is a plug-in that this version does not have: asked for, it is refused; AUTO goes on without.
+if(GANDIST_CUDA STREQUAL "ON")
+  message(FATAL_ERROR "GANDIST_CUDA=ON: this version has no CUDA executor yet; configure with GANDIST_CUDA=AUTO or OFF")
 endif()
