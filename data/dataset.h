@@ -59,7 +59,8 @@ size_t gd_sample_bytes(gd_sample_shape s);
 
 /* Decodes part `part` of sample `index` into out (gd_sample_bytes). `draw` is the number of this
  * sample in the run (cursor position): augmentation is keyed by it. Safe from several threads.
- * Errors: DATA (names file and defect), IO, NOMEM. */
+ * Finished pictures are kept when all of them take at most 256 MiB, so each is decoded once.
+ * Errors: DATA (names file and defect), NOINPUT (a file went away since opening), IO, NOMEM. */
 GD_CHECKED gd_status gd_dataset_get(const gd_dataset *d, int part, int64_t index, uint64_t draw,
                                     void *out);
 

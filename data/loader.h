@@ -30,9 +30,11 @@ typedef struct gd_loader gd_loader;
 /* d must outlive the loader. Errors: CONFIG (fewer samples than one global batch), NOMEM. */
 GD_CHECKED gd_status gd_loader_open(const gd_dataset *d, const gd_loader_opts *o, gd_loader **out);
 /* The next batch. b->part: owner: loader; valid until the next call on it. The error of a worker
- * comes out at the batch that it hit. Not collective. */
+ * comes out at the batch that it hit, of several the one of the lowest draw; the loader stays at that
+ * batch, with the same error, until a seek. Not collective. */
 GD_CHECKED gd_status gd_loader_next(gd_loader *l, gd_batch *b);
 uint64_t gd_loader_cursor(const gd_loader *l); /* of the batch that comes next */
+/* Goes on at any cursor; what was decoded ahead is dropped. Returns GD_OK. */
 GD_CHECKED gd_status gd_loader_seek(gd_loader *l, uint64_t cursor);
 void gd_loader_close(gd_loader *l); /* joins the workers; NULL is fine */
 
