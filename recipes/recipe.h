@@ -1,8 +1,9 @@
 /* recipes/recipe.h -- a recipe: everything that decides a run's result, and how it reports.
  *
- * One schema table (schema.c) has a row per key: dotted name, type, default, range or choices, help,
- * where it lives in gd_recipe. The parser, the checks, `--set`, `--print-config`, `gandist schema`
- * and docs/recipe.md all come from that table; adding a key is adding a row (and a field here). */
+ * One schema table (schema.c) has a row per key: dotted name, type, default, range or choices,
+ * help, where it lives in gd_recipe. The parser, the checks, `--set`, `--print-config`, `gandist
+ * schema` and docs/recipe.md all come from that table; adding a key is adding a row (and a field
+ * here). */
 #ifndef GANDIST_RECIPES_RECIPE_H
 #define GANDIST_RECIPES_RECIPE_H
 
@@ -11,6 +12,7 @@
 
 #include "base/status.h"
 
+// clang-format off
 /* One entry of an explicit `layers:` list, for example {conv: 64, kernel: 4, stride: 2, pad: 1,
  * norm: batch, act: leaky}. Fields not given are -1 / NULL and get the layer's default in models/. */
 typedef struct gd_recipe_layer {
@@ -79,6 +81,7 @@ typedef struct gd_recipe {
         bool share_fake;   /* G step reuses the last D step's fake batch (public DCGAN example)     */
         struct { int64_t steps, d_steps, every; } warmup; /* d_steps in the first `steps` iterations
                                                and in every `every`-th (WGAN: 25, 100, 500)         */
+        struct { const char *kind; } adaptive; /* none: rank 0 leaves d_steps as it is              */
     } schedule;
     struct { gd_recipe_optimizer g, d; } optimizer;
     struct { double decay; int64_t start; } ema; /* decay 0: off                                    */
@@ -102,11 +105,13 @@ typedef struct gd_recipe_opts {
     const char *const *set; /* "key=value" from the command line, applied last, in order            */
     int set_count;
 } gd_recipe_opts;
+// clang-format on
 
-/* Reads, `extends:`-merges, overrides and checks a recipe. All errors (up to 20) come in one message,
- * each "file:line:col: text" with the line and a caret below it. path may also be the name of a
- * recipe without folder or ending: it is then looked for in ./recipes and the installed recipes.
- * *out: owner: caller, gd_recipe_free. Errors: NOINPUT, CONFIG, USAGE (a bad --set), NOMEM. */
+/* Reads, `extends:`-merges, overrides and checks a recipe. All errors (up to 20) come in one
+ * message, each "file:line:col: text" with the line and a caret below it. path may also be the name
+ * of a recipe without folder or ending: it is then looked for in ./recipes and the installed
+ * recipes. *out: owner: caller, gd_recipe_free. Errors: NOINPUT, CONFIG, USAGE (a bad --set),
+ * NOMEM. */
 GD_CHECKED gd_status gd_recipe_load(const char *path, const gd_recipe_opts *o, gd_recipe **out);
 /* The same from memory; name stands in messages. `extends:` is resolved against folder of name. */
 GD_CHECKED gd_status gd_recipe_parse(const char *name, const char *text, size_t bytes,
@@ -115,14 +120,16 @@ void gd_recipe_free(gd_recipe *r);
 
 /* Where a key's value was given: "recipes/dcgan.yaml:7:10", "--set #2", "default". owner: r. */
 const char *gd_recipe_origin(const gd_recipe *r, const char *key);
-/* A complete recipe (every key, no extends) that parses back to the same values; with `origins`
- * each line carries a comment that says where the value came from. *out malloc'ed. */
+/* A complete recipe (every key that means something in it, no extends) that parses back to the same
+ * values; with `origins` each line carries a comment that says where the value came from. *out
+ * malloc'ed. */
 GD_CHECKED gd_status gd_recipe_text(const gd_recipe *r, bool origins, char **out);
 /* Hash of what decides the result (not log, checkpoint, data.workers, train.steps ...). */
 uint64_t gd_recipe_fingerprint(const gd_recipe *r);
 /* Keys whose values differ between two recipes, as malloc'ed text, one "key: a -> b" a line, empty
  * when none. must_match: only those a resumed run may not change. */
-GD_CHECKED gd_status gd_recipe_diff(const gd_recipe *a, const gd_recipe *b, bool must_match, char **out);
+GD_CHECKED gd_status gd_recipe_diff(const gd_recipe *a, const gd_recipe *b, bool must_match,
+                                    char **out);
 
 /* The schema as JSON Schema text or as the Markdown of docs/recipe.md. *out malloc'ed. */
 GD_CHECKED gd_status gd_schema_json(char **out);
