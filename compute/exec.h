@@ -9,18 +9,18 @@
 #include "compute/program.h"
 
 /* A step of a program. nodes: in graph order; for a group all its members. */
-typedef struct gd_step {
+typedef struct gd_exec_step {
     int first_node, n_nodes;  /* slice of gd_view.step_nodes                                        */
     int phase;
     bool fused;               /* a group; false: exactly one node                                   */
     size_t scratch_bytes;     /* asked by prepare; planned like a tensor that lives for this step   */
-} gd_step;
+} gd_exec_step;
 
 /* What an executor may see of a program. */
 typedef struct gd_view {
     const gd_graph *graph;    /* lowered                                                            */
     int n_steps;
-    const gd_step *steps;
+    const gd_exec_step *steps;
     const gd_node *step_nodes;
     const bool *stored;       /* per node: has memory (false: lives only inside its group)          */
     bool guard;

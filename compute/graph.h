@@ -60,7 +60,8 @@ typedef struct gd_attr {
     int32_t pad[4];             /* CONV*: top, bottom, left, right of the image x                  */
     int32_t factor;             /* UPSAMPLE, SUMPOOL (both spatial directions)                     */
     int32_t ta, tb;             /* MATMUL: use a (b) transposed                                    */
-    int32_t kind;               /* RANDOM: gd_random_kind                                          */
+    int32_t kind;               /* RANDOM: gd_random_kind; INPUT, CAST: gd_dtype; CONV*, MATMUL:
+                                   gd_dtype of the result (0: F32)                                 */
     uint32_t purpose;           /* RANDOM: gd_purpose | stream << 16                               */
     int32_t sync;               /* NORMALIZE, NORM_RSTD: statistics over all shards                */
     int32_t version;            /* PARAM: 0, or how many updates it has seen in this program       */
@@ -100,7 +101,7 @@ void gd_graph_set_phase(gd_graph *g, int phase);
 /* One line a node: "12 conv [64,32,32,64] D/conv1 <- 10 11 stride=2". */
 void gd_graph_print(const gd_graph *g, FILE *out);
 
-/* ---- leaves ---- */
+/* ---- leaves ---- (a name asked for again, with the same version, gives the node that is there) */
 gd_node gd_input(gd_graph *g, const char *name, gd_dtype t, gd_shape s);
 /* A value owned by the caller that persists between runs. Two nodes of one name are the same
  * storage; version says how many updates inside this program came before (0 unless phases). */
@@ -138,7 +139,7 @@ gd_node gd_min(gd_graph *g, gd_node a, gd_node b);
 gd_node gd_scale(gd_graph *g, gd_node x, double factor); /* x * const */
 gd_node gd_shift(gd_graph *g, gd_node x, double offset); /* x + const */
 
-/* ---- shape ---- */
+/* ---- shape ---- (what would change nothing gives x itself) */
 gd_node gd_broadcast(gd_graph *g, gd_node x, gd_shape s);  /* dimensions of 1 are repeated         */
 gd_node gd_sum(gd_graph *g, gd_node x, uint32_t axes);     /* summed dimensions stay, with size 1  */
 gd_node gd_sum_all(gd_graph *g, gd_node x);                /* -> [1,..] of x's rank                */
@@ -183,7 +184,7 @@ gd_node gd_norm_rstd(gd_graph *g, gd_node x, uint32_t axes, double eps, bool syn
 
 /* ---- differentiation (grad.c) ---- */
 /* Appends nodes for d<cot,y>/dx_j of every x_j: dx[j] has the shape of x[j] (a zero CONST where y
- * does not depend on x_j). cot has the shape of y; GD_NONE: ones (y should then be one number).
+ * does not depend on x_j) and its dtype (f32 for u8). Over shards: of the sum over all of them. cot has the shape of y; GD_NONE: ones (y should then be one number).
  * x_j is any node, not only a leaf. Works on its own results: gradients of gradients. */
 void gd_grad(gd_graph *g, gd_node y, gd_node cot, int nx, const gd_node *x, gd_node *dx);
 

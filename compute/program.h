@@ -30,6 +30,7 @@ typedef struct gd_program_opts {
     bool no_reuse;  /* every tensor its own memory                                                  */
     bool guard;     /* guard bands around every tensor, NaN fill of dead memory; gd_instance_check  */
     const char *dump_dir; /* writes the graph after each pass as text (GANDIST_DUMP_GRAPH)          */
+    const char *name;     /* in file names of dumps; NULL: "program"                                */
 } gd_program_opts;
 
 typedef struct gd_program gd_program;
@@ -67,6 +68,9 @@ int gd_program_bindings(const gd_program *p, const gd_binding **list); /* owner:
 
 /* p must outlive it. Touches every page of its arena once. Errors: NOMEM, UNSUP. */
 GD_CHECKED gd_status gd_instance_make(const gd_program *p, gd_instance **out);
+/* The same on memory of the caller: 64-byte aligned, at least arena_bytes of p's stats, alive as long
+ * as the instance. Instances that never run at the same time may share it. */
+GD_CHECKED gd_status gd_instance_make_on(const gd_program *p, void *arena, gd_instance **out);
 void gd_instance_free(gd_instance *i);
 /* Memory of the caller, alive while the instance runs; 64-byte aligned. Names that the program does
  * not have are ignored (a program may not need every input). */

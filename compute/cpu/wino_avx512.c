@@ -1,0 +1,27 @@
+/* compute/cpu/wino_avx512.c -- 512-bit registers with fused multiply-add. */
+#if defined(__x86_64__)
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx512f,avx512dq,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx512f,avx512dq,fma,prefer-vector-width=512")
+#endif
+#include <immintrin.h>
+#define GD__WSET gd__wino_avx512
+#define GD__WNAME "avx512"
+#define GD__WROWS 12
+#define GD__WVECTORS 2
+enum { LANES = 16 };
+typedef __m512 vector;
+
+static inline vector load(const float *p) { return _mm512_loadu_ps(p); }
+static inline void store(float *p, vector v) { _mm512_storeu_ps(p, v); }
+static inline vector spread(float f) { return _mm512_set1_ps(f); }
+static inline vector fma3(vector a, vector b, vector c) { return _mm512_fmadd_ps(a, b, c); }
+
+#include "compute/cpu/wino_template.h"
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#else
+typedef int gd__wino_avx512_unused; /* a file must declare something */
+#endif

@@ -1,0 +1,224 @@
+/* compute/instance.c -- memory and execution of a program. */
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "compute/plan.h"
+
+enum { BAND = 64, BAND_BYTE = 0xA5, DEAD_BYTE = 0xFF }; /* a float or double of 0xFF bytes is a NaN */
+
+struct gd_instance {
+    const gd_program *p;
+    unsigned char *arena;
+    bool own_arena;
+    void **bound;        /* per binding, of the caller                       */
+    void **node;         /* per node: where its value is                     */
+    bool resolved;       /* node[] matches bound[]                           */
+    gd_run_args args;
+    int step, phase;     /* of the run under way                             */
+    bool running;
+    char broken[256];    /* guard: first overrun seen, as text               */
+    double *seconds;     /* per step, when profiling                         */
+    int64_t runs;
+};
+
+static gd_status make(const gd_program *p, void *arena, gd_instance **out) {
+    gd_instance *i = calloc(1, sizeof *i);
+    if (!i) GD_FAIL(NOMEM, "instance: no memory");
+    size_t bytes = p->arena_bytes ? p->arena_bytes : GD__ALIGN;
+    i->p = p;
+    i->own_arena = !arena;
+    i->arena = arena ? arena : aligned_alloc(GD__ALIGN, bytes);
+    i->bound = calloc((size_t)p->n_bindings + 1, sizeof *i->bound);
+    i->node = calloc((size_t)gd_graph_count(p->ir.graph) + 1, sizeof *i->node);
+    const char *profile = getenv("GANDIST_PROFILE");
+    if (profile && !strcmp(profile, "1")) i->seconds = calloc((size_t)p->n_steps + 1, sizeof *i->seconds);
+    if (!i->arena || !i->bound || !i->node) {
+        gd_instance_free(i);
+        GD_FAIL(NOMEM, "instance: no memory for %zu bytes of activations", bytes);
+    }
+    memset(i->arena, p->guard ? DEAD_BYTE : 0, p->arena_bytes); /* every page is touched here, once */
+    *out = i;
+    return GD_OK;
+}
+
+gd_status gd_instance_make(const gd_program *p, gd_instance **out) { return make(p, NULL, out); }
+gd_status gd_instance_make_on(const gd_program *p, void *arena, gd_instance **out) { return make(p, arena, out); }
+
+void gd_instance_free(gd_instance *i) {
+    if (!i) return;
+    if (i->own_arena) free(i->arena);
+    free(i->bound);
+    free(i->node);
+    free(i->seconds);
+    free(i);
+}
+
+gd_status gd_instance_bind(gd_instance *i, const char *name, void *buffer) {
+    if ((uintptr_t)buffer % GD__ALIGN) GD_FAIL(INTERNAL, "bind: %s is not aligned to %d bytes", name, GD__ALIGN);
+    for (int b = 0; b < i->p->n_bindings; b++)
+        if (!strcmp(i->p->binding[b].name, name)) {
+            i->bound[b] = buffer;
+            i->resolved = false;
+        }
+    return GD_OK;
+}
+
+static gd_status resolve(gd_instance *i) {
+    const gd_program *p = i->p;
+    for (int b = 0; b < p->n_bindings; b++)
+        if (!i->bound[b]) GD_FAIL(INTERNAL, "run: nothing is bound to %s", p->binding[b].name);
+    for (gd_node n = 0; n < gd_graph_count(p->ir.graph); n++) {
+        const gd__value *v = &p->value[gd__base(p, n)];
+        i->node[n] = v->where == GD__BOUND   ? i->bound[v->index]
+                     : v->where == GD__ARENA ? (void *)(i->arena + p->buffer[v->index].offset)
+                                             : NULL;
+    }
+    i->resolved = true;
+    return GD_OK;
+}
+
+/* ---- guard bands and dead memory ---- */
+
+static void paint(gd_instance *i, const gd__buffer *b) {
+    unsigned char *at = i->arena + b->offset;
+    memset(at - BAND, BAND_BYTE, BAND);
+    memset(at, DEAD_BYTE, b->bytes);
+    memset(at + b->bytes, BAND_BYTE, BAND);
+}
+
+static bool band_intact(const unsigned char *at) {
+    for (int k = 0; k < BAND; k++)
+        if (at[k] != BAND_BYTE) return false;
+    return true;
+}
+
+static void inspect(gd_instance *i, const gd__buffer *b, int s) {
+    const unsigned char *at = i->arena + b->offset;
+    bool before = band_intact(at - BAND), behind = band_intact(at + b->bytes);
+    if ((before && behind) || *i->broken) return;
+    snprintf(i->broken, sizeof i->broken, "%s: written %s its %zu bytes by step %d or an earlier one",
+             b->node == GD_NONE ? "scratch" : gd_graph_at(i->p->ir.graph, b->node)->name, before ? "behind" : "before",
+             b->bytes, s);
+}
+
+static void guard_before(gd_instance *i, int s) {
+    for (int b = 0; b < i->p->n_buffers; b++)
+        if (i->p->buffer[b].first == s) paint(i, &i->p->buffer[b]);
+}
+
+static void guard_after(gd_instance *i, int s) {
+    for (int b = 0; b < i->p->n_buffers; b++) {
+        const gd__buffer *k = &i->p->buffer[b];
+        if (k->first > s || k->last < s) continue;
+        inspect(i, k, s);
+        if (k->last == s) memset(i->arena + k->offset, DEAD_BYTE, k->bytes);
+    }
+}
+
+gd_status gd_instance_check(const gd_instance *i) {
+    if (*i->broken) GD_FAIL(INTERNAL, "%s", i->broken);
+    return GD_OK;
+}
+
+/* ---- running ---- */
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Outputs that are not written in place; step -1: of a program that has no steps. */
+static void copy_outputs(const gd_instance *i, int s) {
+    for (int c = 0; c < i->p->n_copies; c++) {
+        const gd__copy *k = &i->p->copy[c];
+        void *to = i->bound[k->binding];
+        if (k->step == s && to != i->node[k->node]) memcpy(to, i->node[k->node], gd__node_bytes(i->p, k->node));
+    }
+}
+
+static gd_status run_step(gd_instance *i, int s) {
+    const gd_program *p = i->p;
+    void *scratch = p->scratch[s] < 0 ? NULL : i->arena + p->buffer[p->scratch[s]].offset;
+    gd_memory m = {.node = i->node, .scratch = scratch, .args = &i->args};
+    if (p->guard) guard_before(i, s);
+    double start = i->seconds ? now() : 0;
+    GD_TRY(p->executor->run(p->state, &p->view, s, &m));
+    if (i->seconds) i->seconds[s] += now() - start;
+    copy_outputs(i, s);
+    if (p->guard) guard_after(i, s);
+    return GD_OK;
+}
+
+static bool is_collective(const gd_program *p, int s) {
+    return gd_op_class_of(gd_graph_at(p->ir.graph, p->step_node[p->step[s].first_node])->op) == GD_CLASS_COMM;
+}
+
+static void pause_at_collective(const gd_instance *i, int s, gd_pause *pause) {
+    gd_node n = i->p->step_node[i->p->step[s].first_node];
+    const gd_node_info *info = gd_graph_at(i->p->ir.graph, n);
+    *pause = (gd_pause){.kind = GD_PAUSE_COLLECTIVE, .phase = i->phase, .name = info->name, .data = i->node[n],
+                        .count = gd_shape_count(info->shape)};
+}
+
+gd_status gd_instance_resume(gd_instance *i, gd_pause *pause) {
+    const gd_program *p = i->p;
+    if (!i->running) GD_FAIL(INTERNAL, "run: resumed without a start");
+    while (i->step < p->n_steps) {
+        if (p->step[i->step].phase > i->phase) {
+            i->phase = p->step[i->step].phase;
+            *pause = (gd_pause){.kind = GD_PAUSE_PHASE, .phase = i->phase};
+            return GD_OK;
+        }
+        int s = i->step++;
+        GD_TRY(run_step(i, s));
+        if (is_collective(p, s)) {
+            pause_at_collective(i, s, pause);
+            return GD_OK;
+        }
+    }
+    i->running = false;
+    i->runs++;
+    *pause = (gd_pause){.kind = GD_PAUSE_DONE, .phase = i->phase};
+    return GD_OK;
+}
+
+gd_status gd_instance_start(gd_instance *i, const gd_run_args *a, gd_pause *pause) {
+    if (!i->resolved) GD_TRY(resolve(i));
+    i->args = *a;
+    i->step = 0;
+    i->phase = 0;
+    i->running = true;
+    copy_outputs(i, -1);
+    return gd_instance_resume(i, pause);
+}
+
+gd_status gd_instance_run(gd_instance *i, const gd_run_args *a) {
+    gd_pause pause;
+    GD_TRY(gd_instance_start(i, a, &pause));
+    while (pause.kind != GD_PAUSE_DONE) GD_TRY(gd_instance_resume(i, &pause));
+    return GD_OK;
+}
+
+/* ---- profile ---- */
+
+void gd_instance_print_profile(const gd_instance *i, FILE *out) {
+    if (!i->seconds || !i->runs) return;
+    const gd_program *p = i->p;
+    double total = 0;
+    for (int s = 0; s < p->n_steps; s++) total += i->seconds[s];
+    fprintf(out, "%lld runs, %.3f ms each\n", (long long)i->runs, 1e3 * total / (double)i->runs);
+    for (int s = 0; s < p->n_steps; s++) {
+        const gd_exec_step *step = &p->step[s];
+        gd_node last = p->step_node[step->first_node + step->n_nodes - 1];
+        const gd_node_info *n = gd_graph_at(p->ir.graph, last);
+        const char *kernel = p->executor->describe_step ? p->executor->describe_step(p->state, &p->view, s) : "";
+        double each = i->seconds[s] / (double)i->runs;
+        char shape[96];
+        gd_shape_text(n->shape, shape);
+        fprintf(out, "%8.3f ms %5.1f %% %7.1f GFLOP/s  %-9s %-20s %s  %s\n", 1e3 * each, 100 * i->seconds[s] / total,
+                step->fused ? 0 : 1e-9 * gd__flops(p->ir.graph, n) / each, step->fused ? "group" : gd_op_text(n->op), shape,
+                n->name, kernel ? kernel : "");
+    }
+}

@@ -1,0 +1,37 @@
+/* compute/passes.h -- graph to graph, one small step each. Folder-internal.
+ *
+ * A pass walks the nodes that the roots need, in order, and a rule says what stands for each of them
+ * in a new graph. So every pass also removes dead code, and a pass never changes a graph. */
+#ifndef GANDIST_COMPUTE_PASSES_H
+#define GANDIST_COMPUTE_PASSES_H
+
+#include "compute/program.h"
+
+/* A graph with the nodes that somebody wants. */
+typedef struct gd__ir {
+    gd_graph *graph;
+    int n_roots;
+    gd_node *root;
+} gd__ir;
+
+void gd__ir_free(gd__ir *ir);
+
+/* The node of `to` that stands for n (a node of the old graph) on the translated inputs a, b. The
+ * phase and the name scope of `to` are those of n. */
+typedef gd_node (*gd__rule)(void *ctx, gd_graph *to, const gd_node_info *n, gd_node a, gd_node b);
+/* Errors: NOMEM, SHAPE and INTERNAL (a rule built something wrong). */
+GD_CHECKED gd_status gd__rewrite(const gd_graph *from, int n_roots, const gd_node *root, gd__rule rule, void *ctx,
+                                 gd__ir *to);
+
+/* The passes as rules. */
+gd_node gd__rule_lower(void *ctx, gd_graph *to, const gd_node_info *n, gd_node a, gd_node b);
+gd_node gd__rule_simplify(void *ctx, gd_graph *to, const gd_node_info *n, gd_node a, gd_node b);
+gd_node gd__rule_bf16(void *ctx, gd_graph *to, const gd_node_info *n, gd_node a, gd_node b);
+/* Common subexpressions: nodes equal in op, inputs and attributes become one. */
+GD_CHECKED gd_status gd__pass_merge(const gd__ir *from, gd__ir *to);
+
+/* All passes in their order. Errors: as gd__rewrite; IO for dumps. */
+GD_CHECKED gd_status gd__run_passes(const gd_graph *g, int n_roots, const gd_node *root,
+                                    const gd_program_opts *o, gd__ir *out);
+
+#endif

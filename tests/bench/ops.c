@@ -1,0 +1,213 @@
+/* Speed of the executor cpu, op by op: DCGAN's convolutions (64x64 RGB) in three directions and the
+ * fused groups around them.
+ *   test_bench_ops [batch 64] [threads 0: all] [seconds a measurement 0.3]
+ * Prints nominal GFLOP/s (padding counted) and GB/s (each tensor of a group counted once). Medians;
+ * a shared machine moves them by some percent, so compare only numbers of one run. */
+#include <stdio.h>
+#include <time.h>
+
+#include "compute/cpu/group.h"
+#include "tests/unit/cpu_rig.h"
+
+static double budget = 0.3;
+
+/* With one thread its own CPU time, which other work on the machine disturbs less. */
+static double now(void) {
+    struct timespec t;
+    clock_gettime(gd__threads_wanted() == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Median seconds of one run of the step with these nodes. */
+static double measure(rig *r, int n_nodes, const gd_node *nodes, char text[128]) {
+    const gd_executor *cpu = gd_executor_cpu();
+    gd_exec_step step = {.n_nodes = n_nodes, .fused = n_nodes > 1};
+    gd_view v = r->view;
+    v.n_steps = 1;
+    v.steps = &step;
+    v.step_nodes = nodes;
+    void *state;
+    size_t scratch = 0, shared = 0;
+    rig_ok(cpu->prepare(&v, &scratch, &shared, &state));
+    gd_memory m = rig_memory(r, scratch);
+    double t[512], start = now();
+    int n = 0;
+    rig_ok(cpu->run(state, &v, 0, &m));
+    while (n < 5 || (n < 512 && now() - start < budget)) {
+        double t0 = now();
+        rig_ok(cpu->run(state, &v, 0, &m));
+        t[n++] = now() - t0;
+    }
+    snprintf(text, 128, "%s", cpu->describe_step(state, &v, 0));
+    cpu->release(state);
+    qsort(t, (size_t)n, sizeof *t, by_value);
+    return t[n / 2];
+}
+
+static gd_node leaf(gd_graph *g, const char *name, gd_shape s, gd_dtype t) {
+    gd_attr a = {.shape = s, .kind = (int32_t)t};
+    return gd__add_leaf(g, GD_OP_INPUT, name, &a);
+}
+
+/* ---- convolutions ---- */
+
+typedef struct layer {
+    int64_t h, c, k, p; /* image side and channels of x, filters, image side of y; kernel 4x4 */
+    int32_t stride, pad;
+} layer;
+
+static double one_conv(gd_op op, int64_t batch, const layer *l, gd_dtype t, char text[128]) {
+    gd_graph *g;
+    rig r;
+    rig_ok(gd_graph_new(1, &g));
+    gd_shape x = gd_shape4(batch, l->h, l->h, l->c), w = gd_shape4(l->k, 4, 4, l->c), y = gd_shape4(batch, l->p, l->p, l->k);
+    gd_attr a = {.stride = l->stride, .pad = {l->pad, l->pad, l->pad, l->pad}};
+    gd_node in0 = leaf(g, "a", op == GD_OP_CONV_DX ? y : x, t), in1 = leaf(g, "b", op == GD_OP_CONV_DW ? y : w, t);
+    if (op != GD_OP_CONV_DW) a.kind = (int32_t)t;
+    a.shape = op == GD_OP_CONV_DX ? x : op == GD_OP_CONV_DW ? w : (gd_shape){0};
+    gd_node n = gd__add(g, op, in0, in1, &a);
+    rig_open(&r, g);
+    rig_fill(&r, in0, 1, 1);
+    rig_fill(&r, in1, 2, 1);
+    double seconds = measure(&r, 1, &n, text);
+    rig_close(&r);
+    return seconds;
+}
+
+static void convolutions(int64_t batch, gd_dtype t) {
+    static const layer layers[] = {
+        {64, 3, 64, 32, 2, 1}, {32, 64, 128, 16, 2, 1}, {16, 128, 256, 8, 2, 1}, {8, 256, 512, 4, 2, 1},
+        {4, 512, 1, 1, 1, 0},  {4, 512, 100, 1, 1, 0},
+    };
+    static const gd_op ops[] = {GD_OP_CONV, GD_OP_CONV_DX, GD_OP_CONV_DW};
+    double sum[3] = {0}, flops = 0;
+    printf("%s, batch %lld\n", gd_dtype_text(t), (long long)batch);
+    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
+        const layer *l = &layers[i];
+        double work = 2.0 * (double)(batch * l->p * l->p * l->k * l->c * 16);
+        flops += work;
+        for (int o = 0; o < 3; o++) {
+            char text[128];
+            double s = one_conv(ops[o], batch, l, t, text);
+            sum[o] += s;
+            printf("  %-8s %3lldx%-3lld %4lld -> %-4lld %8.2f ms %7.0f GFLOP/s  %s\n", gd_op_text(ops[o]), (long long)l->h,
+                   (long long)l->h, (long long)l->c, (long long)l->k, 1e3 * s, 1e-9 * work / s, text);
+        }
+    }
+    printf("  all      forward %.1f ms (%.0f GFLOP/s), dx %.1f (%.0f), dw %.1f (%.0f)\n", 1e3 * sum[0], 1e-9 * flops / sum[0],
+           1e3 * sum[1], 1e-9 * flops / sum[1], 1e3 * sum[2], 1e-9 * flops / sum[2]);
+}
+
+/* ---- groups ---- */
+
+typedef struct net {
+    gd_graph *g;
+    gd_shape full, small;
+    int n;
+    gd_node member[32];
+    gd_node in[8];
+    int n_in;
+} net;
+
+static gd_node input(net *b, const char *name, gd_shape s) { return b->in[b->n_in++] = leaf(b->g, name, s, GD_F32); }
+static gd_node add(net *b, gd_op op, gd_node x, gd_node y, gd_attr a) {
+    return b->member[b->n++] = gd__add(b->g, op, x, y, &a);
+}
+static gd_node wide(net *b, const char *name) {
+    return add(b, GD_OP_BROADCAST, input(b, name, b->small), GD_NONE, (gd_attr){.shape = b->full});
+}
+
+/* Sums of x and x squared over all but the channels. */
+static void statistics(net *b) {
+    gd_node x = input(b, "x", b->full);
+    add(b, GD_OP_SUM, x, GD_NONE, (gd_attr){.axes = 7});
+    add(b, GD_OP_SUM, add(b, GD_OP_SQUARE, x, GD_NONE, (gd_attr){0}), GD_NONE, (gd_attr){.axes = 7});
+}
+
+/* leaky((x - mean) * rstd * scale + shift) */
+static void normalise(net *b) {
+    gd_node x = add(b, GD_OP_SUB, input(b, "x", b->full), wide(b, "mean"), (gd_attr){0});
+    x = add(b, GD_OP_MUL, add(b, GD_OP_MUL, x, wide(b, "rstd"), (gd_attr){0}), wide(b, "scale"), (gd_attr){0});
+    x = add(b, GD_OP_ADD, x, wide(b, "shift"), (gd_attr){0});
+    add(b, GD_OP_LEAKY, x, GD_NONE, (gd_attr){.value = 0.2});
+}
+
+/* Sums of g and g * xhat with g = dy * leaky'(y), xhat = (x - mean) * rstd. */
+static void backward_sums(net *b) {
+    gd_node slope = add(b, GD_OP_LEAKY_SLOPE, input(b, "y", b->full), GD_NONE, (gd_attr){.value = 0.2});
+    gd_node g = add(b, GD_OP_MUL, input(b, "dy", b->full), slope, (gd_attr){0});
+    gd_node x = add(b, GD_OP_SUB, input(b, "x", b->full), wide(b, "mean"), (gd_attr){0});
+    x = add(b, GD_OP_MUL, x, wide(b, "rstd"), (gd_attr){0});
+    add(b, GD_OP_SUM, g, GD_NONE, (gd_attr){.axes = 7});
+    add(b, GD_OP_SUM, add(b, GD_OP_MUL, g, x, (gd_attr){0}), GD_NONE, (gd_attr){.axes = 7});
+}
+
+/* (g - m1 - xhat * m2) * rstd */
+static void backward_x(net *b) {
+    gd_node slope = add(b, GD_OP_LEAKY_SLOPE, input(b, "y", b->full), GD_NONE, (gd_attr){.value = 0.2});
+    gd_node g = add(b, GD_OP_MUL, input(b, "dy", b->full), slope, (gd_attr){0}), rstd = wide(b, "rstd");
+    gd_node x = add(b, GD_OP_SUB, input(b, "x", b->full), wide(b, "mean"), (gd_attr){0});
+    x = add(b, GD_OP_MUL, x, rstd, (gd_attr){0});
+    g = add(b, GD_OP_SUB, g, wide(b, "m1"), (gd_attr){0});
+    g = add(b, GD_OP_SUB, g, add(b, GD_OP_MUL, x, wide(b, "m2"), (gd_attr){0}), (gd_attr){0});
+    add(b, GD_OP_MUL, g, rstd, (gd_attr){0});
+}
+
+static void tanh_only(net *b) { add(b, GD_OP_TANH, input(b, "x", b->full), GD_NONE, (gd_attr){0}); }
+
+static void group(const char *name, void (*build)(net *), gd_shape full) {
+    net b = {.full = full, .small = gd_shape4(1, 1, 1, full.dim[3])};
+    rig r;
+    char text[128], shape[96];
+    rig_ok(gd_graph_new(1, &b.g));
+    build(&b);
+    rig_open(&r, b.g);
+    double bytes = 0;
+    for (int i = 0; i < b.n_in; i++) {
+        rig_fill(&r, b.in[i], (uint32_t)i, 1);
+        bytes += (double)rig_bytes(&r, b.in[i]);
+    }
+    for (int i = 0; i < b.n; i++) { /* only ends are stored */
+        bool used = false;
+        for (int k = i + 1; k < b.n; k++) {
+            const gd_node_info *u = gd_graph_at(b.g, b.member[k]);
+            used = used || u->in[0] == b.member[i] || u->in[1] == b.member[i];
+        }
+        r.stored[b.member[i]] = !used;
+        if (!used) bytes += (double)rig_bytes(&r, b.member[i]);
+    }
+    double s = measure(&r, b.n, b.member, text);
+    gd_shape_text(full, shape);
+    printf("  %-14s %-16s %7.3f ms %6.1f GB/s  %s\n", name, shape, 1e3 * s, 1e-9 * bytes / s, text);
+    rig_close(&r);
+}
+
+static void groups(int64_t batch) {
+    static const int64_t maps[][2] = {{64, 3}, {32, 64}, {16, 128}, {8, 256}, {4, 512}};
+    for (size_t i = 0; i < sizeof maps / sizeof maps[0]; i++) {
+        gd_shape s = gd_shape4(batch, maps[i][0], maps[i][0], maps[i][1]);
+        group("statistics", statistics, s);
+        group("normalise", normalise, s);
+        group("backward sums", backward_sums, s);
+        group("backward x", backward_x, s);
+        group("tanh", tanh_only, s);
+    }
+}
+
+int main(int argc, char **argv) {
+    int64_t batch = argc > 1 ? atoll(argv[1]) : 64;
+    gd_cpu_set_threads(argc > 2 ? atoi(argv[2]) : 0);
+    if (argc > 3) budget = atof(argv[3]);
+    char version[64];
+    gd_dnnl_version(version, sizeof version);
+    printf("%s, %d threads\n", version, gd__threads_wanted());
+    groups(batch);
+    convolutions(batch, GD_F32);
+    convolutions(batch, GD_BF16);
+    return 0;
+}
