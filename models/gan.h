@@ -37,7 +37,8 @@ typedef struct gd_gan_net {
 } gd_gan_net;
 
 typedef struct gd_gan gd_gan;
-/* Errors: CONFIG, NOMEM. */
+/* Strings of the spec are copied; the field `generator` of both networks is set by their role. *out:
+ * owner: caller. Not collective. Errors: CONFIG (the message names the recipe's key), NOMEM. */
 GD_CHECKED gd_status gd_gan_new(const gd_gan_spec *s, gd_gan **out);
 void gd_gan_free(gd_gan *m);
 int gd_gan_nets(const gd_gan *m, const gd_gan_net **list);
@@ -59,22 +60,24 @@ const char *gd_step_kind_text(gd_step_kind k);
  *   in   "real"             U8 (F32 for points) [n,H,W,C], this shard's samples
  *        "G/<param>"        parameters and buffers, float, memory layout
  *   out  "grad:G/<param>"   this shard's part of the gradient of the mean loss: sum over shards
- *        "G/<buffer>"       new running statistics
+ *        "G/<buffer>"       new running statistics, of every network that has some; equal on all shards
  *        "metric:<name>"    one number, this shard's part: sum over shards
  * Metrics (as the kind has them): loss_d, loss_d_real, loss_d_fake, loss_g, d_real, d_fake (means of
- * the discriminator's output: probabilities for cross-entropy losses, raw otherwise), d_fake_g (of
- * the G step). z comes from RANDOM nodes, purposes LATENT_D and LATENT_G. */
+ * the discriminator's output: probabilities for cross-entropy losses, raw otherwise), d_fake_g (what
+ * the G step saw). z comes from RANDOM nodes, purpose LATENT_G in GD_STEP_G, else LATENT_D. */
 typedef struct gd_step_graph {
     gd_graph *graph;
     gd_output *outputs;
     int n_outputs;
     int n_phases;
+    struct gd_arena *arena;   /* of outputs and their names */
 } gd_step_graph;
-/* shards: number of equal parts of the global batch; must divide it. *out: owner: caller,
+/* Every network runs in training mode and its running statistics move once a forward pass.
+ * shards: number of equal parts of the global batch; must divide it. *out: owner: caller,
  * gd_step_graph_free. Errors: CONFIG, SHAPE, NOMEM. */
 GD_CHECKED gd_status gd_gan_step(const gd_gan *m, gd_step_kind kind, int64_t shards, gd_step_graph *out);
-/* z "z" [n,Z] -> "image" [n,H,W,C] in the generator's range; eval mode (batch_stats: train mode
- * statistics of this very batch). */
+/* z "z" [n,Z] -> "image" [n,H,W,C] in the generator's range; eval mode: running statistics, no dropout
+ * (batch_stats: statistics of this very batch instead). One shard. Errors: as gd_gan_step. */
 GD_CHECKED gd_status gd_gan_sampler(const gd_gan *m, int64_t n, bool batch_stats, gd_step_graph *out);
 void gd_step_graph_free(gd_step_graph *s);
 

@@ -24,7 +24,14 @@ typedef struct gd_param_info {
     bool buffer;   /* running statistics: saved, never trained */
 } gd_param_info;
 
-/* A layer of an explicit list. Zero / NULL / negative: the default said per kind in layers.h. */
+/* A layer of an explicit list. Zero (pad: negative) or NULL: the default of its kind.
+ *   dense     size units; norm, act (none)
+ *   conv      size channels; kernel 3, stride 1, pad (kernel - 1) / 2; norm, act (none)
+ *   deconv    size channels; kernel 4, stride 2, pad (kernel - stride) / 2; norm, act (none)
+ *   maxout    size units of pieces (5) each          norm     norm (batch)
+ *   act       act, slope (0.2) of leaky              dropout  rate (0.5)
+ *   upsample  size (2): factor, nearest              avgpool  size (2)
+ *   flatten   to C,H,W order                         reshape  shape: height, width, channels       */
 typedef struct gd_layer_spec {
     const char *kind;
     int64_t size, kernel, stride, pad, pieces;
@@ -41,10 +48,12 @@ typedef struct gd_net_spec {
     int64_t latent;           /* Z                                                                  */
     int64_t height, width_px, channels; /* the image (points: 1 x 1 x 2)                            */
     int64_t width, depth;     /* base channels or units; hidden layers. 0: the architecture's       */
-    const char *norm, *act, *output; /* NULL: the architecture's                                    */
+    const char *norm, *act, *output; /* NULL or "default": the architecture's. output of a generator:
+                                 tanh sigmoid none; default tanh, for 1 x 1 pixel none              */
     double dropout_input, dropout;
-    const char *init;         /* NULL or "default": the published one; normal xavier kaiming uniform */
-    double init_gain;         /* 0: the initialiser's                                               */
+    const char *init;         /* NULL or "default": the published one; normal xavier kaiming uniform
+                                 pytorch he_uniform glorot_uniform                                  */
+    double init_gain;         /* 0: the initialiser's (normal .02, xavier 1, uniform half width .05) */
     const gd_layer_spec *layers;
     int layer_count;
 } gd_net_spec;
@@ -68,20 +77,25 @@ void gd_net_init_param(const gd_net *n, int index, uint64_t seed, uint32_t purpo
 typedef struct gd_net_use gd_net_use;
 typedef struct gd_apply_opts {
     bool eval;          /* running statistics, no dropout                                           */
+    bool keep_dropout;  /* dropout even so: the noise of image-to-image generators                  */
+    bool batch_stats;   /* eval, but with the statistics of this very batch                         */
     bool sync;          /* batch statistics over all shards                                         */
     bool no_update;     /* leave running statistics alone                                           */
-    uint32_t stream;    /* tells dropout masks of several applications apart (0..65535)             */
+    uint32_t stream;    /* tells dropout masks of several applications apart (0..255)               */
 } gd_apply_opts;
-/* version: see gd_param. *out: owner: caller. Errors: NOMEM. */
+/* prefix: lives as long as the use. version: see gd_param. *out: owner: caller. Errors: NOMEM. */
 GD_CHECKED gd_status gd_net_use_new(const gd_net *n, gd_graph *g, const char *prefix, int version,
                                     gd_net_use **out);
 void gd_net_use_free(gd_net_use *u);
-/* Forward pass: x [N,Z] or [N,H,W,C] -> output. Discriminators return logits [N,1]. Shape errors go
+/* Forward pass: x [N,Z] or [N,H,W,C] -> output. Discriminators return logits [N,1], those of patches
+ * [N,h,w,1]. Shape errors go
  * into the graph. Batch-norm buffers move by 0.1 towards the batch's statistics (variance unbiased);
  * without sync towards the average over shards, so that replicas stay equal. */
 gd_node gd_net_apply(gd_net_use *u, gd_node x, const gd_apply_opts *o);
 /* Node of parameter `index` (for gradients), latest node of buffer `index` (for outputs). */
 gd_node gd_net_use_param(const gd_net_use *u, int index);
 gd_node gd_net_use_buffer(const gd_net_use *u, int index);
+/* Feature layers (discriminators that have them) of the last application; 0: none. owner: u. */
+int gd_net_use_features(const gd_net_use *u, const gd_node **list);
 
 #endif

@@ -1,0 +1,7 @@
+set(models_rig unit/models_rig.c)
+set(models_golden golden/golden.c unit/models_rig.c)
+foreach(name net layers loss gan steps)
+  gandist_add_test(NAME models.${name} SOURCES unit/models_${name}.c ${models_rig} LINK gandist::models)
+endforeach()
+gandist_add_test(NAME golden.networks SOURCES golden/golden_networks.c ${models_golden} LINK gandist::models LABELS default golden)
+gandist_add_test(NAME golden.train SOURCES golden/golden_train.c ${models_golden} LINK gandist::dist LABELS default golden)
