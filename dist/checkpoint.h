@@ -31,12 +31,15 @@ typedef struct gd_state {
 /* Order-independent over tensors: sum over tensors of xxh3(name, shape, file bytes), and counters. */
 uint64_t gd_state_hash(const gd_state *s);
 
-/* Collective. Writes dir/step-<12 digits>; an existing one of that step is left alone. *path (may be
- * NULL): malloc'ed. Errors: CANTCREAT, IO, PEER; older checkpoints are never harmed. */
+/* Collective (equal state on all ranks). Writes dir/step-<12 digits>. A good one of that step with
+ * the same state is left alone; with another state it is left alone too and CANTCREAT says so; a
+ * damaged one is moved aside to damaged-step-* first. *path (may be NULL): malloc'ed.
+ * Errors: CANTCREAT (also: not enough space), IO, NOMEM, PEER; older checkpoints are never harmed. */
 GD_CHECKED gd_status gd_checkpoint_save(gd_comm *c, const char *dir, const gd_state *s, char **path);
-/* Deletes all but the newest `keep` committed ones. Not collective (rank 0). */
+/* Deletes what is older than the newest `keep` (at least 1) committed ones that can be opened, and the
+ * temporary folders of dead runs. Not collective (rank 0, not while a save is going on). Errors: IO, NOMEM. */
 GD_CHECKED gd_status gd_checkpoint_retain(const char *dir, int keep);
-/* Committed checkpoints of a folder, newest first: malloc'ed paths. */
+/* Committed checkpoints of a folder, newest first: malloc'ed paths. No such folder: none. Errors: IO, NOMEM. */
 GD_CHECKED gd_status gd_checkpoint_list(const char *dir, char ***paths, int *count);
 void gd_checkpoint_list_free(char **paths, int count);
 
@@ -45,8 +48,11 @@ void gd_checkpoint_list_free(char **paths, int count);
 typedef struct gd_checkpoint gd_checkpoint;
 GD_CHECKED gd_status gd_checkpoint_open(const char *path, gd_checkpoint **out);
 void gd_checkpoint_close(gd_checkpoint *k);
-const gd_state *gd_checkpoint_state(const gd_checkpoint *k); /* tensors have data == NULL */
-/* Reads one tensor into memory layout, checking its hash. perm: the memory layout wanted. */
+/* Its tensors have data == NULL and the shapes of the file (file_perm is 0,1,2,3), names ascending.
+ * owner: k. */
+const gd_state *gd_checkpoint_state(const gd_checkpoint *k);
+/* Reads one tensor into memory layout (into->file_perm), checking its hash: on an error the values are
+ * not to be used. Errors: DATA (no such tensor, damaged), SHAPE, IO. */
 GD_CHECKED gd_status gd_checkpoint_read(gd_checkpoint *k, const gd_state_tensor *into);
 
 typedef enum gd_verify_depth { GD_VERIFY_QUICK, GD_VERIFY_DEEP } gd_verify_depth;

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dist/optimizer.h"
 #include "models/gan.h"
 
 typedef struct gd_schedule_spec {
@@ -35,6 +36,18 @@ typedef struct gd_step_plan {
     gd_counters start;             /* counters before the iteration                                 */
     double lr[GD_GROUP_COUNT];     /* of the first update of the iteration; see optimizer.h         */
 } gd_step_plan;
+
+typedef struct gd_plan_rules {    /* what else decides a plan                                        */
+    gd_schedule_spec schedule;
+    gd_optimizer_spec optimizer[GD_GROUP_COUNT];
+    int64_t global_batch;
+    int64_t until;                 /* the iteration the run stops after                             */
+    int64_t save_every, log_every, sample_every, check_every; /* 0: never                           */
+} gd_plan_rules;
+/* The plan of the iteration after `start`. Pure. */
+gd_step_plan gd_plan_make(const gd_plan_rules *r, const gd_counters *start);
+/* The counters when it is done. Pure. */
+gd_counters gd_plan_after(const gd_step_plan *p, const gd_plan_rules *r);
 
 /* Number of programs of the iteration, and the kind of program i. */
 int64_t gd_plan_programs(const gd_step_plan *p, const gd_schedule_spec *s);

@@ -13,6 +13,7 @@
 #include "dist/optimizer.h"
 #include "models/gan.h"
 
+/* Strings are borrowed: they outlive the trainer. */
 typedef struct gd_train_config {
     uint64_t seed;
     gd_gan_spec gan;
@@ -35,6 +36,8 @@ typedef struct gd_train_config {
     const char *recipe_text;     /* resolved recipe, stored in the manifest                         */
     uint64_t recipe_fingerprint; /* of what may not change over a resume                            */
     const char *run_id;
+    /* Optional: keys that differ between two recipe texts, a line each, malloc'ed; for messages. */
+    gd_status (*recipe_difference)(const char *before, const char *now, char **out);
     int64_t log_every, sample_every;
 } gd_train_config;
 
@@ -91,6 +94,7 @@ GD_CHECKED gd_status gd_trainer_resume(gd_trainer *t, int64_t *step);
  * Errors: REQUEUE (saved on request), NUMERIC, DIVERGED, PEER, what hooks return. */
 GD_CHECKED gd_status gd_trainer_run(gd_trainer *t, int64_t until);
 int64_t gd_trainer_step(const gd_trainer *t);
+const gd_gan *gd_trainer_gan(const gd_trainer *t); /* owner: t */
 /* Order-independent xxh3 over every tensor and counter of the training state; equal on all ranks.
  * Not collective. */
 uint64_t gd_trainer_state_hash(const gd_trainer *t);
@@ -104,5 +108,6 @@ typedef struct gd_train_times {
     int iterations;
 } gd_train_times;
 void gd_trainer_times(const gd_trainer *t, gd_train_times *out);
+void gd_trainer_times_reset(gd_trainer *t); /* forget what was measured so far, warm-up say */
 
 #endif

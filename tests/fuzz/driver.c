@@ -33,7 +33,7 @@ static size_t seed_count;
 /* What a crash handler needs. */
 static const uint8_t *volatile current_data;
 static volatile size_t current_size;
-static char current_text[128];
+static char current_text[256];
 
 static void die(const char *what, const char *where) {
     fprintf(stderr, "fuzz driver: %s: %s\n", where, what);
@@ -83,7 +83,7 @@ static void read_seed(const char *path) {
     if (ferror(f)) die("cannot be read", path);
     if (size > LONGEST) die("is larger than 1 MiB", path);
     fclose(f);
-    add_seed(data, size);
+    add_seed(need(realloc(data, size + 1)), size);
 }
 
 static void read_seeds(const char *path) {

@@ -1,0 +1,156 @@
+/* dist/checkpoint_layout.c -- tensors in memory order and in file order, and their hashes. */
+#include <assert.h>
+#include <string.h>
+
+#include "base/hash.h"
+#include "dist/checkpoint_internal.h"
+
+bool gd__layout_of(const gd_state_tensor *t, gd__layout *out) {
+    int64_t stride[GD_RANK_MAX];
+    bool seen[GD_RANK_MAX] = {false};
+    int rank = t->shape.rank;
+    if (rank < 0 || rank > GD_RANK_MAX) return false;
+    int64_t step = 1;
+    for (int d = rank - 1; d >= 0; d--) {
+        if (t->shape.dim[d] < 0) return false;
+        stride[d] = step;
+        step *= t->shape.dim[d];
+    }
+    *out = (gd__layout){.rank = rank, .plain = true};
+    for (int i = 0; i < rank; i++) {
+        int d = t->file_perm[i];
+        if (d < 0 || d >= rank || seen[d]) return false;
+        seen[d] = true;
+        out->dim[i] = t->shape.dim[d];
+        out->stride[i] = stride[d];
+        out->plain = out->plain && d == i;
+    }
+    return true;
+}
+
+gd_shape gd__layout_file_shape(const gd__layout *l) {
+    gd_shape s = {.rank = l->rank};
+    memcpy(s.dim, l->dim, sizeof s.dim);
+    return s;
+}
+
+/* A position in file order, with its place in memory. */
+typedef struct walk {
+    int64_t index[GD_RANK_MAX], at;
+} walk;
+
+static walk walk_to(const gd__layout *l, int64_t element) {
+    walk w = {.at = 0};
+    for (int i = l->rank - 1; i >= 0; i--) {
+        w.index[i] = element % l->dim[i];
+        element /= l->dim[i];
+        w.at += w.index[i] * l->stride[i];
+    }
+    return w;
+}
+
+/* Behind the end of the last dimension: carry into the ones before. */
+static void walk_carry(const gd__layout *l, walk *w) {
+    for (int i = l->rank - 1; i > 0 && w->index[i] == l->dim[i]; i--) {
+        w->at += l->stride[i - 1] - l->dim[i] * l->stride[i];
+        w->index[i] = 0;
+        w->index[i - 1]++;
+    }
+}
+
+/* One run along the last file dimension: its length, at most n. */
+static size_t run_length(const gd__layout *l, const walk *w, size_t n) {
+    int64_t left = l->dim[l->rank - 1] - w->index[l->rank - 1];
+    return (uint64_t)left < n ? (size_t)left : n;
+}
+
+void gd__layout_gather(const gd__layout *l, const float *memory, int64_t first, size_t n, float *out) {
+    if (l->plain) {
+        memcpy(out, memory + first, n * sizeof *out);
+        return;
+    }
+    walk w = walk_to(l, first); /* not plain: the rank is 2 at least */
+    const int64_t stride = l->stride[l->rank - 1];
+    while (n > 0) {
+        size_t run = run_length(l, &w, n);
+        const float *from = memory + w.at;
+        for (size_t i = 0; i < run; i++) out[i] = from[(int64_t)i * stride];
+        out += run;
+        n -= run;
+        w.index[l->rank - 1] += (int64_t)run;
+        w.at += (int64_t)run * stride;
+        walk_carry(l, &w);
+    }
+}
+
+void gd__layout_scatter(const gd__layout *l, const float *in, int64_t first, size_t n, float *memory) {
+    if (l->plain) {
+        memcpy(memory + first, in, n * sizeof *in);
+        return;
+    }
+    walk w = walk_to(l, first);
+    const int64_t stride = l->stride[l->rank - 1];
+    while (n > 0) {
+        size_t run = run_length(l, &w, n);
+        float *to = memory + w.at;
+        for (size_t i = 0; i < run; i++) to[(int64_t)i * stride] = in[i];
+        in += run;
+        n -= run;
+        w.index[l->rank - 1] += (int64_t)run;
+        w.at += (int64_t)run * stride;
+        walk_carry(l, &w);
+    }
+}
+
+/* ---- hashes ---- */
+
+uint64_t gd__data_hash_add(uint64_t so_far, const float *piece, size_t n) {
+    return gd_hash64(piece, n * sizeof *piece, so_far);
+}
+
+static uint64_t data_hash(const gd_state_tensor *t) {
+    gd__layout l;
+    bool good = gd__layout_of(t, &l);
+    assert(good);
+    (void)good;
+    float piece[GD__PIECE];
+    uint64_t hash = 0;
+    int64_t count = gd_shape_count(t->shape);
+    for (int64_t at = 0; at < count; at += GD__PIECE) {
+        size_t n = count - at < GD__PIECE ? (size_t)(count - at) : GD__PIECE;
+        gd__layout_gather(&l, t->data, at, n, piece);
+        hash = gd__data_hash_add(hash, piece, n);
+    }
+    return hash;
+}
+
+static void put_u64(unsigned char *out, uint64_t value) {
+    for (int i = 0; i < 8; i++) out[i] = (unsigned char)(value >> 8 * i);
+}
+
+uint64_t gd__tensor_term(const char *name, gd_shape file_shape, uint64_t hash) {
+    unsigned char words[8 * (GD_RANK_MAX + 2)];
+    put_u64(words, (uint64_t)file_shape.rank);
+    for (int i = 0; i < GD_RANK_MAX; i++) put_u64(words + 8 * (i + 1), i < file_shape.rank ? (uint64_t)file_shape.dim[i] : 0);
+    put_u64(words + 8 * (GD_RANK_MAX + 1), hash);
+    return gd_hash64(words, sizeof words, gd_hash64(name, strlen(name), 0));
+}
+
+uint64_t gd__counter_term(const gd_counters *c) {
+    unsigned char words[8 * (3 + GD_GROUP_COUNT)];
+    put_u64(words, (uint64_t)c->step);
+    put_u64(words + 8, c->cursor);
+    put_u64(words + 16, c->draws);
+    for (int i = 0; i < GD_GROUP_COUNT; i++) put_u64(words + 24 + 8 * i, (uint64_t)c->updates[i]);
+    return gd_hash64(words, sizeof words, 1);
+}
+
+uint64_t gd_state_hash(const gd_state *s) {
+    uint64_t sum = gd__counter_term(&s->counters);
+    for (int i = 0; i < s->count; i++) {
+        gd__layout l;
+        if (!gd__layout_of(&s->tensor[i], &l)) continue; /* such a state cannot be saved: see gd_checkpoint_save */
+        sum += gd__tensor_term(s->tensor[i].name, gd__layout_file_shape(&l), data_hash(&s->tensor[i]));
+    }
+    return sum;
+}

@@ -1,0 +1,99 @@
+/* dist/comm.c -- what all providers share: agreement and sums in tree order. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "dist/comm_internal.h"
+#include "dist/tree.h"
+
+void gd_comm_free(gd_comm *c) {
+    if (!c) return;
+    free(c->gathered);
+    c->provider->free(c);
+}
+
+void gd_comm_abort(gd_comm *c, int exit_code) {
+    c->provider->abort(c, exit_code);
+    _Exit(exit_code); /* not reached: a provider's abort ends the process */
+}
+
+int gd_comm_rank(const gd_comm *c) { return c->rank; }
+int gd_comm_size(const gd_comm *c) { return c->size; }
+int gd_comm_host_rank(const gd_comm *c) { return c->host_rank; }
+int gd_comm_host_size(const gd_comm *c) { return c->host_size; }
+int gd_comm_hosts(const gd_comm *c) { return c->hosts; }
+const char *gd_comm_name(const gd_comm *c) { return c->provider->name; }
+
+bool gd_comm_launched(void) {
+    static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"};
+    for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
+        if (getenv(signs[i])) return true;
+    return false;
+}
+
+gd_status gd_comm_bcast(gd_comm *c, int root, void *data, size_t bytes) {
+    return c->provider->bcast(c, root, data, bytes);
+}
+
+gd_status gd_comm_allgather(gd_comm *c, const void *mine, size_t bytes, void *all) {
+    return c->provider->allgather(c, mine, bytes, all);
+}
+
+gd_status gd_comm_barrier(gd_comm *c) {
+    char mine = 0, *all = c->gathered;
+    return c->provider->allgather(c, &mine, 1, all);
+}
+
+gd_status gd_comm_ibcast_start(gd_comm *c, void *data, size_t bytes) {
+    return c->provider->ibcast_start(c, data, bytes);
+}
+
+gd_status gd_comm_ibcast_finish(gd_comm *c) { return c->provider->ibcast_finish(c); }
+
+/* ---- sums: everybody gathers all parts and adds them in the same order ---- */
+
+gd_status gd_comm_sum_f64(gd_comm *c, double *x, size_t n) {
+    size_t most = c->provider->piece / sizeof *x;
+    if (c->size == 1) return GD_OK;
+    for (size_t at = 0; at < n; at += most) {
+        size_t now = n - at < most ? n - at : most;
+        const double *all = c->gathered;
+        GD_TRY(c->provider->allgather(c, x + at, now * sizeof *x, c->gathered));
+        for (size_t i = 0; i < now; i++) x[at + i] = gd__tree_sum_f64(all + i, c->size, now);
+    }
+    return GD_OK;
+}
+
+static gd_status sum_piece(gd_comm *c, float *x, size_t n) {
+    enum { STACK_MAX = 64 };
+    const float *few[STACK_MAX], **part = few;
+    if (c->size > STACK_MAX && !(part = malloc((size_t)c->size * sizeof *part))) GD_FAIL(NOMEM, "sum over %d ranks", c->size);
+    gd_status st = c->provider->allgather(c, x, n * sizeof *x, c->gathered);
+    for (int r = 0; r < c->size; r++) part[r] = (const float *)c->gathered + (size_t)r * n;
+    if (st == GD_OK) gd__tree_sum(part, c->size, 0, n, x);
+    if (part != few) free(part);
+    return st;
+}
+
+gd_status gd_comm_sum_f32(gd_comm *c, float *x, size_t n) {
+    size_t most = c->provider->piece / sizeof *x;
+    if (c->size == 1) return GD_OK;
+    for (size_t at = 0; at < n; at += most) GD_TRY(sum_piece(c, x + at, n - at < most ? n - at : most));
+    return GD_OK;
+}
+
+/* ---- agreement ---- */
+
+gd_status gd_comm_agree(gd_comm *c, gd_status local) {
+    if (c->size == 1) return local;
+    gd_error mine;
+    gd_error_save(local, &mine);
+    int32_t code = (int32_t)local, *all = c->gathered;
+    int worst = 0;
+    GD_TRY(c->provider->allgather(c, &code, sizeof code, all));
+    while (worst < c->size && all[worst] == GD_OK) worst++;
+    if (worst == c->size) return GD_OK;
+    gd_error theirs = mine;
+    GD_TRY(c->provider->bcast(c, worst, &theirs, sizeof theirs));
+    if (local != GD_OK) return gd_error_restore(&mine);
+    GD_FAIL(PEER, "rank %d: %s", worst, theirs.message);
+}

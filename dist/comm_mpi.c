@@ -1,0 +1,131 @@
+/* dist/comm_mpi.c -- the provider over MPI: within a host through the board, between hosts by messages. */
+#include "dist/comm_mpi.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "dist/tree.h"
+
+gd_status gd__mpi_wait(MPI_Request *request) {
+    for (int tries = 0;; tries++) {
+        int done;
+        GD_MPI(MPI_Test(request, &done, MPI_STATUS_IGNORE));
+        if (done) return GD_OK;
+        if (tries < 50) continue;
+        nanosleep(&(struct timespec){.tv_nsec = tries < 1000 ? 2000 : 50000}, NULL);
+    }
+}
+
+static gd_status mpi_bcast(gd_comm *c, int root, void *data, size_t bytes) {
+    char *at = data;
+    for (const size_t most = 1 << 30; bytes;) {
+        size_t now = bytes < most ? bytes : most;
+        MPI_Request request;
+        GD_MPI(MPI_Ibcast(at, (int)now, MPI_BYTE, root, c->mpi->world, &request));
+        GD_TRY(gd__mpi_wait(&request));
+        at += now;
+        bytes -= now;
+    }
+    return GD_OK;
+}
+
+static gd_status mpi_allgather(gd_comm *c, const void *mine, size_t bytes, void *all) {
+    MPI_Request request;
+    if (c->hosts == 1 && bytes <= GD__SLOT) {
+        gd__board_allgather(c->mpi->board, mine, bytes, all);
+        return GD_OK;
+    }
+    if (bytes > INT32_MAX) GD_FAIL(INTERNAL, "allgather of %zu bytes a rank", bytes);
+    GD_MPI(MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, c->mpi->world, &request));
+    return gd__mpi_wait(&request);
+}
+
+static gd_status mpi_ibcast_start(gd_comm *c, void *data, size_t bytes) {
+    if (c->mpi->plan != MPI_REQUEST_NULL) GD_FAIL(INTERNAL, "a second broadcast was started before the first ended");
+    GD_MPI(MPI_Ibcast(data, (int)bytes, MPI_BYTE, 0, c->mpi->world, &c->mpi->plan));
+    return GD_OK;
+}
+
+static gd_status mpi_ibcast_finish(gd_comm *c) {
+    if (c->mpi->plan == MPI_REQUEST_NULL) GD_FAIL(INTERNAL, "no broadcast was started");
+    return gd__mpi_wait(&c->mpi->plan);
+}
+
+static void mpi_abort(gd_comm *c, int exit_code) { MPI_Abort(c->mpi->world, exit_code); }
+
+static void mpi_free(gd_comm *c) {
+    gd__mpi *m = c->mpi;
+    for (int w = 0; w < m->n_windows; w++) MPI_Win_free(&m->window[w]);
+    gd__board_free(m->board);
+    if (m->leaders != MPI_COMM_NULL) MPI_Comm_free(&m->leaders);
+    if (m->host != MPI_COMM_NULL) MPI_Comm_free(&m->host);
+    if (m->world != MPI_COMM_NULL) MPI_Comm_free(&m->world);
+    if (m->owns) MPI_Finalize();
+    free(m);
+    free(c);
+}
+
+static gd_status init(gd__mpi *m) {
+    int there, level;
+    GD_MPI(MPI_Initialized(&there));
+    if (!there) {
+        GD_MPI(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level));
+        m->owns = true;
+        if (level < MPI_THREAD_FUNNELED)
+            GD_FAIL(MPI, "MPI_Init_thread: this library allows no threads beside the one that calls it");
+    }
+    GD_MPI(MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN));
+    GD_MPI(MPI_Comm_dup(MPI_COMM_WORLD, &m->world));
+    return GD_OK;
+}
+
+static gd_status split(gd_comm *c) {
+    gd__mpi *m = c->mpi;
+    GD_MPI(MPI_Comm_rank(m->world, &c->rank));
+    GD_MPI(MPI_Comm_size(m->world, &c->size));
+    GD_MPI(MPI_Comm_split_type(m->world, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &m->host));
+    GD_MPI(MPI_Comm_rank(m->host, &c->host_rank));
+    GD_MPI(MPI_Comm_size(m->host, &c->host_size));
+    GD_MPI(MPI_Comm_split(m->world, c->host_rank ? MPI_UNDEFINED : 0, c->rank, &m->leaders));
+    if (m->leaders != MPI_COMM_NULL) GD_MPI(MPI_Comm_size(m->leaders, &c->hosts));
+    GD_MPI(MPI_Bcast(&c->hosts, 1, MPI_INT, 0, m->host));
+    /* Rank r is number r mod size of host r div size, on every host? */
+    int first = c->rank, fits, all;
+    GD_MPI(MPI_Bcast(&first, 1, MPI_INT, 0, m->host));
+    fits = gd__is_power_of_two(c->host_size) && c->rank == first + c->host_rank && first % c->host_size == 0 &&
+           c->host_size * c->hosts == c->size;
+    GD_MPI(MPI_Allreduce(&fits, &all, 1, MPI_INT, MPI_MIN, m->world));
+    m->blocks = all;
+    return gd__board_new(m->host, &m->board);
+}
+
+gd_status gd_comm_mpi(gd_comm **out) {
+    static const gd__provider mpi = {.name = "mpi",
+                                     .bcast = mpi_bcast,
+                                     .allgather = mpi_allgather,
+                                     .ibcast_start = mpi_ibcast_start,
+                                     .ibcast_finish = mpi_ibcast_finish,
+                                     .abort = mpi_abort,
+                                     .free = mpi_free,
+                                     .piece = GD__SLOT};
+    gd_comm *c = calloc(1, sizeof *c);
+    gd__mpi *m = calloc(1, sizeof *m);
+    gd_status st;
+    if (!c || !m) {
+        free(c);
+        free(m);
+        GD_FAIL(NOMEM, "communicator: no memory");
+    }
+    *m = (gd__mpi){.world = MPI_COMM_NULL, .host = MPI_COMM_NULL, .leaders = MPI_COMM_NULL, .plan = MPI_REQUEST_NULL};
+    *c = (gd_comm){.provider = &mpi, .mpi = m};
+    GD_TRY_TO(fail, init(m));
+    GD_TRY_TO(fail, split(c));
+    c->gathered = malloc((size_t)c->size * GD__SLOT);
+    if (!c->gathered) GD_FAIL_TO(fail, NOMEM, "communicator: no memory for %d ranks", c->size);
+    *out = c;
+    return GD_OK;
+fail:
+    gd_comm_free(c);
+    return st;
+}

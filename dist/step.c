@@ -1,0 +1,101 @@
+/* dist/step.c -- one program run: a batch in, sums over shards served, gradients out. */
+#include <string.h>
+
+#include "dist/trainer.h"
+#include "dist/tree.h"
+
+static bool reads_data(gd_step_kind k) { return k != GD_STEP_G; }
+
+/* The next batch, cut into the local shards. Every rank leaves with one answer. */
+static gd_status load_batch(gd_trainer *t) {
+    gd_batch b;
+    if (t->have_batch) return GD_OK;
+    gd_status st = gd_loader_next(t->loader, &b);
+    GD_TRY(gd_comm_agree(t->comm, st));
+    size_t bytes = (size_t)t->n * gd_sample_bytes(gd_dataset_shape(t->data, 0));
+    for (int64_t l = 0; l < t->local; l++) memcpy(t->real[l], (const char *)b.part[0] + (size_t)l * bytes, bytes);
+    t->now.data += b.wait_s;
+    t->have_batch = t->config.overfit_batch;
+    return GD_OK;
+}
+
+/* Every local shard waits with its part: the sum over all shards goes to each. */
+static gd_status serve(gd_trainer *t) {
+    const gd_pause *p = t->pause;
+    double start = gd__seconds();
+    size_t n = (size_t)p[0].count;
+    for (int64_t l = 0; l < t->local; l++) {
+        t->part[l] = p[l].data;
+        if (p[l].kind != GD_PAUSE_COLLECTIVE || p[l].count != p[0].count)
+            GD_FAIL(INTERNAL, "%s: shards wait for different sums", p[0].name);
+    }
+    if (t->local > 1) gd__tree_sum(t->part, (int)t->local, 0, n, p[0].data);
+    GD_TRY(gd_comm_sum_f32(t->comm, p[0].data, n));
+    for (int64_t l = 1; l < t->local; l++) memcpy(p[l].data, p[0].data, n * sizeof(float));
+    t->now.collective += gd__seconds() - start;
+    return GD_OK;
+}
+
+/* The groups whose gradients are complete when phase `phase` of kind k has ended. */
+static gd_status end_of_phase(gd_trainer *t, gd_step_kind k, bool done) {
+    if (k == GD_STEP_D || (k == GD_STEP_DG_SHARED && !done) || k == GD_STEP_BOTH)
+        GD_TRY(gd__update_group(t, GD_GROUP_D));
+    if (k == GD_STEP_G || (k == GD_STEP_DG_SHARED && done) || k == GD_STEP_BOTH)
+        GD_TRY(gd__update_group(t, GD_GROUP_G));
+    return GD_OK;
+}
+
+static gd_status start_all(gd_trainer *t, gd_step_kind k, int64_t draw) {
+    for (int64_t l = 0; l < t->local; l++) {
+        gd_run_args a = {.seed = t->config.seed, .step = (uint64_t)draw, .sample = (uint64_t)((t->first + l) * t->n)};
+        if (l) memcpy(t->buffer[l], t->buffer[0], t->buffer_count * sizeof(float));
+        GD_TRY(gd_instance_start(t->kind[k].instance[l], &a, &t->pause[l]));
+    }
+    return GD_OK;
+}
+
+static gd_status resume_all(gd_trainer *t, gd_step_kind k) {
+    for (int64_t l = 0; l < t->local; l++) GD_TRY(gd_instance_resume(t->kind[k].instance[l], &t->pause[l]));
+    return GD_OK;
+}
+
+/* Sums of the metrics over the local shards; those that this kind does not have stay. */
+static void collect_metrics(gd_trainer *t, gd_step_kind k) {
+    const gd_binding *b;
+    int n = gd_program_bindings(t->kind[k].program, &b);
+    for (int i = 0; i < n; i++) {
+        if (!b[i].is_output || strncmp(b[i].name, "metric:", 7)) continue;
+        int m = gd__metric_index(t, b[i].name + 7);
+        for (int64_t l = 0; l < t->local; l++)
+            t->shard_value[l] = t->metric_value[((size_t)l * GD__METRICS_MAX + (size_t)m) * GD__UNIT];
+        t->now.metric[m] = gd__tree_sum_f64(t->shard_value, (int)t->local, 1);
+    }
+}
+
+/* Adds to the time of D up to the point where D's gradients are complete, then to that of G. */
+static void book(gd_trainer *t, gd_step_kind k, bool done, double *since) {
+    double now = gd__seconds();
+    bool g = k == GD_STEP_G || (k == GD_STEP_DG_SHARED && done);
+    if (g) t->now.g_step += now - *since;
+    else t->now.d_step += now - *since;
+    *since = now;
+}
+
+gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int64_t draw) {
+    double since = gd__seconds();
+    if (reads_data(k)) GD_TRY(load_batch(t));
+    GD_TRY(start_all(t, k, draw));
+    while (t->pause[0].kind != GD_PAUSE_DONE) {
+        if (t->pause[0].kind == GD_PAUSE_COLLECTIVE) {
+            GD_TRY(serve(t));
+        } else {
+            GD_TRY(end_of_phase(t, k, false));
+            book(t, k, false, &since);
+        }
+        GD_TRY(resume_all(t, k));
+    }
+    collect_metrics(t, k);
+    GD_TRY(end_of_phase(t, k, true));
+    book(t, k, true, &since);
+    return GD_OK;
+}

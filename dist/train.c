@@ -1,0 +1,296 @@
+/* dist/train.c -- making a trainer, and the loop. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "dist/trainer.h"
+#include "dist/tree.h"
+
+/* ---- making ---- */
+
+static const char *const own_metrics[] = {"grad_norm_d", "grad_norm_g", "lr_d", "lr_g"};
+
+static gd_status check_config(const gd_train_config *c) {
+    if (c->executor->element_bytes(GD_F32) != sizeof(float))
+        GD_FAIL(UNSUP, "executor %s computes in another type than training states are kept in; use cpu", c->executor->name);
+    return GD_OK;
+}
+
+/* What needs no other rank. */
+static gd_status prepare(gd_trainer *t) {
+    int index;
+    GD_TRY(check_config(&t->config));
+    t->arena = gd_arena_new();
+    if (!t->arena) GD_FAIL(NOMEM, "trainer: no memory");
+    GD_TRY(gd__divide(t, gd_comm_size(t->comm), gd_comm_rank(t->comm)));
+    GD_TRY(gd_gan_new(&t->config.gan, &t->gan));
+    GD_TRY(gd__layout_state(t));
+    for (size_t m = 0; m < sizeof own_metrics / sizeof *own_metrics; m++) GD_TRY(gd__add_metric(t, own_metrics[m], &index));
+    t->data_fingerprint = gd_dataset_fingerprint(t->data);
+    return GD_OK;
+}
+
+typedef struct control { /* what every rank tells the others after an iteration */
+    int32_t wish;
+    double seconds, data, comm;
+    double metric[GD__METRICS_MAX];
+} control;
+
+static gd_status build(gd_trainer *t) {
+    t->control = calloc((size_t)gd_comm_size(t->comm) + 1, sizeof(control));
+    if (!t->control) GD_FAIL(NOMEM, "trainer: no memory");
+    GD_TRY(gd__make_programs(t));
+    if (gd_comm_rank(t->comm) == 0) GD_TRY(gd__open_sampler(t));
+    gd__initialise_state(t);
+    GD_TRY(gd__make_view(t));
+    return gd__open_loader(t);
+}
+
+gd_status gd_trainer_new(gd_comm *comm, const gd_train_config *c, const gd_dataset *d, const gd_train_hooks *h,
+                         gd_trainer **out) {
+    gd_trainer *t = calloc(1, sizeof *t);
+    gd_status st = t ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "trainer: no memory");
+    if (t) {
+        t->comm = comm;
+        t->config = *c;
+        t->data = d;
+        t->hooks = *h;
+        st = prepare(t);
+    }
+    st = gd_comm_agree(comm, st);
+    if (st == GD_OK) st = gd__allocate_state(t);
+    if (st == GD_OK) st = gd_comm_agree(comm, build(t));
+    if (st == GD_OK) *out = t;
+    else gd_trainer_free(t);
+    return st;
+}
+
+void gd_trainer_free(gd_trainer *t) {
+    if (!t) return;
+    gd_loader_close(t->loader);
+    gd__free_programs(t);
+    gd__free_state(t);
+    gd_gan_free(t->gan);
+    gd_arena_free(t->arena);
+    free(t->control);
+    free(t);
+}
+
+int64_t gd_trainer_step(const gd_trainer *t) { return t->counters.step; }
+const gd_gan *gd_trainer_gan(const gd_trainer *t) { return t->gan; }
+
+/* ---- one iteration ---- */
+
+static gd_status run_plan(gd_trainer *t) {
+    const gd_schedule_spec *s = &t->config.schedule;
+    t->now = (gd__measured){0};
+    for (int m = 0; m < GD__METRICS_MAX; m++) t->now.metric[m] = NAN;
+    int64_t programs = gd_plan_programs(&t->plan, s);
+    for (int64_t i = 0; i < programs; i++)
+        GD_TRY(gd__run_program(t, gd_plan_kind(&t->plan, s, i), (int64_t)t->plan.start.draws + i));
+    return GD_OK;
+}
+
+/* Tells the others how it went here and learns how it went there: metrics become sums over all shards,
+ * the strongest wish and the slowest times become everybody's. */
+static gd_status exchange_control(gd_trainer *t, double seconds, control *out) {
+    int size = gd_comm_size(t->comm);
+    control *all = t->control, *mine = &all[size];
+    *mine = (control){.wish = t->hooks.poll ? t->hooks.poll(t->hooks.ctx) : 0, .seconds = seconds, .data = t->now.data,
+                      .comm = t->now.reduce + t->now.collective};
+    memcpy(mine->metric, t->now.metric, sizeof mine->metric);
+    GD_TRY(gd_comm_allgather(t->comm, mine, sizeof *mine, all));
+    *out = all[0];
+    for (int r = 1; r < size; r++) {
+        if (all[r].wish > out->wish) out->wish = all[r].wish;
+        out->seconds = fmax(out->seconds, all[r].seconds);
+        out->data = fmax(out->data, all[r].data);
+        out->comm = fmax(out->comm, all[r].comm);
+    }
+    int own = sizeof own_metrics / sizeof *own_metrics;
+    for (int m = own; m < t->n_metrics; m++)
+        out->metric[m] = gd__tree_sum_f64(&all[0].metric[m], size, sizeof *all / sizeof(double));
+    return GD_OK;
+}
+
+/* NaN means "not measured" for what this iteration did not run; what it ran must be finite. */
+static gd_status check_finite(const gd_trainer *t, const control *c) {
+    bool d = t->plan.d_steps > 0, g = t->plan.g_steps > 0;
+    for (int m = 0; m < t->n_metrics; m++) {
+        const char *name = t->metric[m];
+        size_t n = strlen(name);
+        bool ran = name[n - 1] == 'g' ? g : d;
+        if (!ran || isfinite(c->metric[m])) continue;
+        if (isnan(c->metric[m]) && isnan(t->now.metric[m]) && !strncmp(name, "d_fake_g", 8)) continue;
+        GD_FAIL(NUMERIC, "step %lld: %s is %g; lower the learning rate, clip gradients (optimizer.*.clip_norm), or go on from an "
+                "older checkpoint with another seed", (long long)t->plan.step, name, c->metric[m]);
+    }
+    return GD_OK;
+}
+
+static void keep_times(gd_trainer *t, const control *c) {
+    const double now[GD__TIMES] = {t->now.d_step, t->now.g_step, t->now.reduce + t->now.collective, t->now.optimizer, t->now.data,
+                                   c->seconds};
+    for (int k = 0; k < GD__TIMES; k++) t->times[k][t->n_times % GD__TIMES_MAX] = (float)now[k];
+    t->n_times++;
+    t->log_wait += c->data;
+    t->log_comm += c->comm;
+    t->log_iterations++;
+}
+
+/* ---- what follows an iteration ---- */
+
+static gd_status tell_metrics(gd_trainer *t, const control *c) {
+    double now = gd__seconds(), n = (double)t->log_iterations;
+    gd_metrics m = {.step = t->counters.step, .images = t->counters.cursor, .count = t->n_metrics, .name = t->metric,
+                    .value = c->metric, .seconds = c->seconds, .data_wait_s = t->log_wait / n, .exposed_comm_s = t->log_comm / n};
+    int64_t updates = t->plan.d_steps > t->plan.g_steps ? t->plan.d_steps : t->plan.g_steps;
+    m.images_per_s = n * (double)(updates * t->config.gan.global_batch) / (now - t->log_started);
+    t->log_started = now;
+    t->log_wait = t->log_comm = 0;
+    t->log_iterations = 0;
+    return t->hooks.on_metrics ? t->hooks.on_metrics(t->hooks.ctx, &m) : GD_OK;
+}
+
+/* Rank 0 reports; a report that fails ends the run on all ranks. */
+static gd_status report(gd_trainer *t, const control *c) {
+    gd_status st = GD_OK;
+    if (!(t->plan.flags & (GD_PLAN_LOG | GD_PLAN_SAMPLE))) return GD_OK;
+    if (gd_comm_rank(t->comm) == 0) {
+        if (t->plan.flags & GD_PLAN_LOG) st = tell_metrics(t, c);
+        if (st == GD_OK && (t->plan.flags & GD_PLAN_SAMPLE) && t->hooks.on_samples)
+            st = t->hooks.on_samples(t->hooks.ctx, t->counters.step);
+    }
+    return gd_comm_agree(t->comm, st);
+}
+
+static int times_seen(const uint64_t *hash, int n, uint64_t h) {
+    int times = 0;
+    for (int r = 0; r < n; r++) times += hash[r] == h;
+    return times;
+}
+
+/* Replicas must hold the same bytes; the ranks outside the majority are named. */
+static gd_status check_replicas(gd_trainer *t) {
+    int size = gd_comm_size(t->comm), most = 0;
+    if (size == 1) return GD_OK;
+    uint64_t mine = gd__replica_hash(t), *all = malloc((size_t)size * sizeof *all), usual = 0;
+    gd_status st = gd_comm_agree(t->comm, all ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "replica check: no memory"));
+    if (st == GD_OK) st = gd_comm_allgather(t->comm, &mine, sizeof mine, all);
+    char odd[256] = "";
+    for (int r = 0; st == GD_OK && r < size; r++)
+        if (times_seen(all, size, all[r]) > most) {
+            most = times_seen(all, size, all[r]);
+            usual = all[r];
+        }
+    for (int r = 0, at = 0; st == GD_OK && r < size; r++)
+        if (all[r] != usual && at < (int)sizeof odd - 16) at += snprintf(odd + at, sizeof odd - (size_t)at, "%s%d", at ? ", " : "", r);
+    free(all);
+    if (st == GD_OK && *odd)
+        st = gd_raise(GD_DIVERGED, __FILE__, __LINE__, "step %lld: the parameters of rank %s differ from those of the other ranks; "
+                      "suspect the memory or processor of that host, and go on from an older checkpoint", (long long)t->counters.step, odd);
+    return st;
+}
+
+/* Saves. A save that fails ends the run only when nothing comes after it: older checkpoints stay. */
+static gd_status save(gd_trainer *t, bool last) {
+    if (!t->config.checkpoint_dir) return GD_OK;
+    char *path = NULL;
+    double start = gd__seconds();
+    t->state.counters = t->counters;
+    gd_status st = gd_checkpoint_save(t->comm, t->config.checkpoint_dir, &t->state, &path);
+    if (st == GD_OK && gd_comm_rank(t->comm) == 0) {
+        gd_status retained = gd_checkpoint_retain(t->config.checkpoint_dir, t->config.checkpoint_keep);
+        if (retained != GD_OK) GD_LOG(DIST, WARN, "older checkpoints stay: %s", gd_error_message());
+    }
+    if (gd_comm_rank(t->comm) == 0 && t->hooks.on_checkpoint)
+        t->hooks.on_checkpoint(t->hooks.ctx, t->counters.step, path ? path : "", gd__seconds() - start, st);
+    free(path);
+    return last ? st : GD_OK;
+}
+
+/* Wishes: 1 save and go on, 2 save and leave, 3 leave. */
+static gd_status finish_iteration(gd_trainer *t, const control *c) {
+    bool leave = c->wish >= 2, saving = (t->plan.flags & GD_PLAN_SAVE || c->wish == 1 || c->wish == 2) && c->wish != 3;
+    GD_TRY(report(t, c));
+    if (saving || t->plan.flags & GD_PLAN_CHECK) GD_TRY(check_replicas(t));
+    if (saving) GD_TRY(save(t, leave || t->plan.flags & GD_PLAN_STOP));
+    if (!leave || t->plan.flags & GD_PLAN_STOP) return GD_OK;
+    GD_FAIL(REQUEUE, "step %lld: %s", (long long)t->counters.step,
+            c->wish == 2 ? "saved on request; start again to go on" : "left on request without saving; start again to go on from the last checkpoint");
+}
+
+static gd_status iterate(gd_trainer *t, const gd_plan_rules *rules) {
+    control c;
+    double start = gd__seconds();
+    GD_TRY(run_plan(t));
+    t->counters = gd_plan_after(&t->plan, rules);
+    GD_TRY(exchange_control(t, gd__seconds() - start, &c));
+    keep_times(t, &c);
+    GD_TRY(check_finite(t, &c));
+    return finish_iteration(t, &c);
+}
+
+/* ---- the loop ---- */
+
+static gd_plan_rules make_rules(const gd_trainer *t, int64_t until) {
+    const gd_train_config *c = &t->config;
+    gd_plan_rules r = {.schedule = c->schedule, .global_batch = c->gan.global_batch, .until = until, .save_every = c->checkpoint_every,
+                       .log_every = c->log_every, .sample_every = c->sample_every, .check_every = c->check_every};
+    for (int g = 0; g < GD_GROUP_COUNT; g++) r.optimizer[g] = c->optimizer[g];
+    return r;
+}
+
+/* Rank 0 decides what comes after the plan under way; the others learn it while they compute. */
+static gd_status announce(gd_trainer *t, const gd_plan_rules *rules, const gd_counters *start) {
+    if (gd_comm_rank(t->comm) == 0) t->next = gd_plan_make(rules, start);
+    return gd_comm_ibcast_start(t->comm, &t->next, sizeof t->next);
+}
+
+gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
+    gd_plan_rules rules = make_rules(t, until);
+    if (t->counters.step >= until) return GD_OK;
+    t->log_started = gd__seconds();
+    GD_TRY(announce(t, &rules, &t->counters));
+    for (bool more = true; more;) {
+        GD_TRY(gd_comm_ibcast_finish(t->comm));
+        t->plan = t->next;
+        more = !(t->plan.flags & GD_PLAN_STOP);
+        gd_counters after = gd_plan_after(&t->plan, &rules);
+        if (more) GD_TRY(announce(t, &rules, &after));
+        gd_status st = iterate(t, &rules);
+        if (st != GD_OK && more) {
+            gd_error e;
+            gd_error_save(st, &e);
+            if (gd_comm_ibcast_finish(t->comm) == GD_OK) gd_error_restore(&e);
+        }
+        GD_TRY(st);
+    }
+    return GD_OK;
+}
+
+/* ---- times ---- */
+
+static int by_value(const void *a, const void *b) { return (*(const float *)a > *(const float *)b) - (*(const float *)a < *(const float *)b); }
+
+static void median_of(const gd_trainer *t, int which, double *median, double *least) {
+    float sorted[GD__TIMES_MAX];
+    size_t n = (size_t)(t->n_times < GD__TIMES_MAX ? t->n_times : GD__TIMES_MAX);
+    memcpy(sorted, t->times[which], n * sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, by_value);
+    *median = n ? n % 2 ? sorted[n / 2] : 0.5 * ((double)sorted[n / 2 - 1] + sorted[n / 2]) : 0;
+    if (least) *least = n ? sorted[0] : 0;
+}
+
+void gd_trainer_times(const gd_trainer *t, gd_train_times *out) {
+    *out = (gd_train_times){.iterations = (int)(t->n_times < GD__TIMES_MAX ? t->n_times : GD__TIMES_MAX)};
+    median_of(t, GD__TIME_D, &out->d_step, &out->d_min);
+    median_of(t, GD__TIME_G, &out->g_step, &out->g_min);
+    median_of(t, GD__TIME_REDUCE, &out->reduce, NULL);
+    median_of(t, GD__TIME_OPTIMIZER, &out->optimizer, NULL);
+    median_of(t, GD__TIME_DATA, &out->data, NULL);
+    median_of(t, GD__TIME_TOTAL, &out->total, &out->total_min);
+}
+
+void gd_trainer_times_reset(gd_trainer *t) { t->n_times = 0; }

@@ -1,0 +1,135 @@
+/* dist/trainer.h -- the inside of a trainer. Folder-internal.
+ *
+ *   state.c     tensors and their arenas; the state as a list for checkpoints; hashes
+ *   programs.c  one program per step kind, one instance per local shard
+ *   step.c      runs one program: data in, collectives, gradients out
+ *   update.c    all-reduce, norms, optimiser, moving average
+ *   train.c     the loop: plans, control word, hooks, saving
+ *   resume.c    loading        sampler.c  pictures        estimate.c  what a run would cost */
+#ifndef GANDIST_DIST_TRAINER_H
+#define GANDIST_DIST_TRAINER_H
+
+#include "base/arena.h"
+#include "data/loader.h"
+#include "dist/checkpoint.h"
+#include "dist/reduce.h"
+#include "dist/train.h"
+
+enum { GD__METRICS_MAX = 32, GD__UNIT = 16 /* floats of one cache line: what arenas are padded to */ };
+
+/* One stored tensor: where it lies in the arenas of its group (or, a buffer, in those of buffers). */
+typedef struct gd__slot {
+    const char *name; /* "G/main.0.weight" */
+    const gd_param_info *info;
+    gd_group group;
+    size_t offset, count; /* floats */
+} gd__slot;
+
+/* Flat arenas of one group, all of the same layout. */
+typedef struct gd__arenas {
+    size_t count;         /* floats, padding included                                    */
+    float *param, *moment[2], *ema;
+    gd_reducer *reducer;  /* owns the gradients of local shard 0, and their sum          */
+    float **grad;         /* per local shard                                             */
+    double *partial;      /* sums of squares, one a block                                */
+} gd__arenas;
+
+typedef struct gd__kind_programs {
+    gd_program *program;  /* NULL: the schedule does not need this kind                  */
+    gd_instance **instance; /* per local shard                                           */
+} gd__kind_programs;
+
+/* What one iteration has measured on this rank; sums over local shards. */
+typedef struct gd__measured {
+    double metric[GD__METRICS_MAX]; /* NaN: not in this iteration */
+    double d_step, g_step, reduce, optimizer, data, collective;
+} gd__measured;
+
+enum { GD__TIMES_MAX = 1024 };
+enum { GD__TIME_D, GD__TIME_G, GD__TIME_REDUCE, GD__TIME_OPTIMIZER, GD__TIME_DATA, GD__TIME_TOTAL, GD__TIMES };
+
+struct gd_trainer {
+    gd_comm *comm;
+    gd_train_config config;
+    const gd_dataset *data;
+    gd_train_hooks hooks;
+    gd_gan *gan;
+    gd_arena *arena;      /* of names and lists                                          */
+    /* shards */
+    int64_t shards, local, first, n; /* all, here, number of the first here, samples each */
+    /* state */
+    int n_slots;
+    gd__slot *slot;
+    gd__arenas group[GD_GROUP_COUNT];
+    size_t buffer_count;  /* floats                                                      */
+    float **buffer;       /* per local shard: running statistics; [0] is the state       */
+    float *buffer_ema;
+    gd_counters counters;
+    gd_state state;       /* view of all of it, for checkpoints                          */
+    uint64_t data_fingerprint;
+    /* running */
+    gd__kind_programs kind[GD_STEP_KIND_COUNT];
+    void **memory;        /* per local shard: activations, shared by all kinds           */
+    size_t memory_bytes;
+    void **real;          /* per local shard: one batch                                  */
+    gd_pause *pause;      /* per local shard                                             */
+    const float **part;   /* scratch for sums over local shards                          */
+    gd_loader *loader;
+    bool have_batch;      /* overfit_batch: the one batch is there                       */
+    int n_metrics;
+    const char *metric[GD__METRICS_MAX];
+    float *metric_value;  /* local x METRICS_MAX x UNIT                                  */
+    double *shard_value;  /* per local shard: scratch                                    */
+    gd__measured now;
+    void *control;        /* one control word per rank                                   */
+    gd_step_plan plan, next;
+    /* sampling, rank 0 */
+    gd_program *sampler;
+    gd_instance *sampler_instance;
+    float *sampler_z, *sampler_image;
+    /* times of the last iterations, for medians */
+    float times[GD__TIMES][GD__TIMES_MAX];
+    int64_t n_times;
+    /* since the last log line */
+    double log_started, log_wait, log_comm;
+    int64_t log_iterations;
+};
+
+/* 64-byte aligned, zero; NULL when memory is out. */
+void *gd__aligned(size_t bytes);
+double gd__seconds(void);
+size_t gd__padded(size_t floats);
+
+/* state.c */
+GD_CHECKED gd_status gd__layout_state(gd_trainer *t);    /* slots and sizes, no memory              */
+GD_CHECKED gd_status gd__allocate_state(gd_trainer *t);  /* collective: gradients lie in a window   */
+void gd__initialise_state(gd_trainer *t);
+void gd__free_state(gd_trainer *t);
+GD_CHECKED gd_status gd__make_view(gd_trainer *t);
+/* Hash of this rank's arenas as they lie in memory: equal on replicas. */
+uint64_t gd__replica_hash(const gd_trainer *t);
+float *gd__slot_data(const gd_trainer *t, const gd__slot *s);
+
+/* programs.c */
+GD_CHECKED gd_status gd__divide(gd_trainer *t, int ranks, int rank);
+bool gd__kind_needed(const gd_schedule_spec *s, gd_step_kind k);
+GD_CHECKED gd_status gd__make_program(const gd_trainer *t, gd_step_kind k, gd_program **out);
+GD_CHECKED gd_status gd__make_sampler(const gd_trainer *t, gd_program **out);
+GD_CHECKED gd_status gd__make_programs(gd_trainer *t);   /* all kinds, memory, bindings             */
+void gd__free_programs(gd_trainer *t);
+enum { GD__SAMPLER_BATCH = 32 };
+GD_CHECKED gd_status gd__open_sampler(gd_trainer *t);
+
+int gd__metric_index(const gd_trainer *t, const char *name); /* -1: none */
+GD_CHECKED gd_status gd__add_metric(gd_trainer *t, const char *name, int *index); /* or finds it */
+
+/* step.c: runs program i of the plan, updates included. Collective. */
+GD_CHECKED gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int64_t draw);
+
+/* update.c: after the gradients of a group are complete on this rank. Collective. */
+GD_CHECKED gd_status gd__update_group(gd_trainer *t, gd_group g);
+
+/* resume.c */
+GD_CHECKED gd_status gd__open_loader(gd_trainer *t);
+
+#endif

@@ -1,0 +1,69 @@
+/* dist/update.c -- from gradients to new parameters: all-reduce, norm, optimiser, moving average. */
+#include <math.h>
+#include <string.h>
+
+#include "dist/trainer.h"
+#include "dist/tree.h"
+
+enum { BLOCK = 4096 };
+
+/* Euclidean norm, added block by block in a fixed order: the same on every rank and thread count. */
+static double norm_of(const gd__arenas *a, const float *x) {
+    ptrdiff_t blocks = (ptrdiff_t)((a->count + BLOCK - 1) / BLOCK);
+#pragma omp parallel for schedule(static) if (blocks > 16)
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        size_t from = (size_t)b * BLOCK, to = from + BLOCK < a->count ? from + BLOCK : a->count;
+        double sum = 0;
+        for (size_t i = from; i < to; i++) sum += (double)x[i] * x[i];
+        a->partial[b] = sum;
+    }
+    double sum = 0;
+    for (ptrdiff_t b = 0; b < blocks; b++) sum += a->partial[b];
+    return sqrt(sum);
+}
+
+static void move_average(float *restrict ema, const float *restrict x, size_t n, float decay) {
+#pragma omp parallel for simd schedule(static)
+    for (size_t i = 0; i < n; i++) ema[i] = decay * ema[i] + (1 - decay) * x[i];
+}
+
+/* Before ema_start the average follows the parameters. */
+static void update_ema(gd_trainer *t) {
+    gd__arenas *a = &t->group[GD_GROUP_G];
+    if (!a->ema) return;
+    float decay = t->plan.step > t->config.ema_start ? (float)t->config.ema_decay : 0;
+    move_average(a->ema, a->param, a->count, decay);
+    move_average(t->buffer_ema, t->buffer[0], t->buffer_count, decay);
+}
+
+static void set_metric(gd_trainer *t, const char *name, double value) {
+    int m = gd__metric_index(t, name);
+    if (m >= 0) t->now.metric[m] = value;
+}
+
+static gd_status reduce_group(gd_trainer *t, gd_group g) {
+    gd__arenas *a = &t->group[g];
+    double start = gd__seconds();
+    for (int64_t l = 0; l < t->local; l++) t->part[l] = a->grad[l];
+    if (t->local > 1) gd__tree_sum(t->part, (int)t->local, 0, a->count, a->grad[0]);
+    GD_TRY(gd_reducer_start(a->reducer));
+    GD_TRY(gd_reducer_finish(a->reducer));
+    t->now.reduce += gd__seconds() - start;
+    return GD_OK;
+}
+
+gd_status gd__update_group(gd_trainer *t, gd_group g) {
+    gd__arenas *a = &t->group[g];
+    const gd_optimizer_spec *o = &t->config.optimizer[g];
+    GD_TRY(reduce_group(t, g));
+    double start = gd__seconds(), norm = norm_of(a, a->grad[0]);
+    double scale = o->clip_norm > 0 && norm > o->clip_norm ? o->clip_norm / norm : 1;
+    double clip = g == GD_GROUP_D ? t->config.weight_clip : 0;
+    int64_t number = ++t->counters.updates[g];
+    gd_optimizer_update(o, t->plan.step, number, scale, clip, a->count, a->param, a->grad[0], a->moment[0], a->moment[1]);
+    if (g == GD_GROUP_G) update_ema(t);
+    set_metric(t, g == GD_GROUP_G ? "grad_norm_g" : "grad_norm_d", norm);
+    set_metric(t, g == GD_GROUP_G ? "lr_g" : "lr_d", gd_optimizer_lr(o, t->plan.step, number - 1));
+    t->now.optimizer += gd__seconds() - start;
+    return GD_OK;
+}
