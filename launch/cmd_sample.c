@@ -10,6 +10,7 @@
 #include "launch/trained.h"
 
 enum { N_MAX = 100000, TERMS_MAX = 16, SEEDS_MAX = 64 };
+static const uint64_t NEIGHBOURS = UINT64_C(1) << 62; /* seeds of noise that nobody asks for by number */
 
 /* Latents in, samples out, and the file or folder they go to. */
 static gd_status generate(gd_trained *t, int64_t n, const float *z, float **out)
@@ -40,7 +41,7 @@ static float *new_latents(const gd_trained *t, int64_t n)
 
 static void draw(const gd_trained *t, uint64_t seed, int64_t n, float *z)
 {
-    gd_latents_draw(seed, gd_trained_latent_uniform(t), 0, n, gd_trained_latent(t), z);
+    gd_latents_draw(seed, gd_trained_latent_uniform(t), n, gd_trained_latent(t), z);
 }
 
 /* ---- sample ---- */
@@ -52,7 +53,7 @@ typedef struct sample_options {
 
 static const gd_option sample_table[] = {
     {"n", GD_OPT_INT, offsetof(sample_options, n), "N", "how many (default 64)"},
-    {"seed", GD_OPT_INT, offsetof(sample_options, seed), "S", "of the latents (default 0)"},
+    {"seed", GD_OPT_INT, offsetof(sample_options, seed), "S", "of the first sample; the others follow (default 0)"},
     {"grid", GD_OPT_TEXT, offsetof(sample_options, grid), "FILE.png", "one sheet (default samples.png)"},
     {"out", GD_OPT_TEXT, offsetof(sample_options, out), "DIR", "one file each instead"},
     {"weights", GD_OPT_TEXT, offsetof(sample_options, weights), "WHICH", "ema (default where kept) or live"},
@@ -77,6 +78,7 @@ static gd_status run_sample(int argc, char **argv)
     GD_TRY(gd_options_parse(&gd_command_sample, argc, argv, &o, &args, &helped));
     if (helped) return GD_OK;
     if (o.n < 1 || o.n > N_MAX) GD_FAIL(USAGE, "--n: must be 1 to %d, got %lld", N_MAX, (long long)o.n);
+    if (o.seed < 0) GD_FAIL(USAGE, "--seed wants a seed (an integer from 0), got %lld", (long long)o.seed);
     if (o.grid && o.out) GD_FAIL(USAGE, "--grid makes one sheet and --out one file each: give one of them");
     gd_trained *t;
     GD_TRY(gd_trained_open(args.item[0], o.weights, &t));
@@ -129,26 +131,23 @@ static gd_status parse_seed(const char *option, const char *text, uint64_t *out)
     return GD_OK;
 }
 
-static gd_status interpolate_row(gd_trained *t, const interpolate_options *o, int row, float *ends, float *z)
+static void interpolate_row(gd_trained *t, const interpolate_options *o, const uint64_t seed[2], float *ends, float *z)
 {
     int64_t size = gd_trained_latent(t);
-    uint64_t from, to;
-    GD_TRY(parse_seed("--from", o->from.item[row], &from));
-    GD_TRY(parse_seed("--to", o->to.item[row], &to));
-    draw(t, from, 1, ends);
-    draw(t, to, 1, ends + size);
+    draw(t, seed[0], 1, ends);
+    draw(t, seed[1], 1, ends + size);
     bool slerp = o->mode && !strcmp(o->mode, "slerp");
-    (slerp ? gd_latents_slerp : gd_latents_linear)(ends, ends + size, size, o->steps, z + row * o->steps * size);
-    return GD_OK;
+    (slerp ? gd_latents_slerp : gd_latents_linear)(ends, ends + size, size, o->steps, z);
 }
 
-static gd_status interpolate(gd_trained *t, const interpolate_options *o)
+static gd_status interpolate(gd_trained *t, const interpolate_options *o, uint64_t (*seed)[2])
 {
     int rows = o->from.count;
     int64_t n = rows * o->steps;
     float *z = new_latents(t, n), *ends = new_latents(t, 2);
     gd_status st = z && ends ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "%lld latents", (long long)n);
-    for (int row = 0; row < rows && st == GD_OK; row++) st = interpolate_row(t, o, row, ends, z);
+    for (int row = 0; row < rows && st == GD_OK; row++)
+        interpolate_row(t, o, seed[row], ends, z + row * o->steps * gd_trained_latent(t));
     if (st == GD_OK)
         st = make_sheet(t, n, z, (int)o->steps, o->out ? o->out : "interpolation.png", gd_trained_name(t));
     free(z);
@@ -168,9 +167,14 @@ static gd_status run_interpolate(int argc, char **argv)
         GD_FAIL(USAGE, "--from and --to: give both, equally often (got %d and %d)", o.from.count, o.to.count);
     if (o.mode && strcmp(o.mode, "linear") && strcmp(o.mode, "slerp"))
         GD_FAIL(USAGE, "--mode: no mode '%s'; one of linear, slerp", o.mode);
+    uint64_t seed[GD_LIST_MAX][2];
+    for (int i = 0; i < o.from.count; i++) {
+        GD_TRY(parse_seed("--from", o.from.item[i], &seed[i][0]));
+        GD_TRY(parse_seed("--to", o.to.item[i], &seed[i][1]));
+    }
     gd_trained *t;
     GD_TRY(gd_trained_open(args.item[0], o.weights, &t));
-    gd_status st = interpolate(t, &o);
+    gd_status st = interpolate(t, &o, seed);
     gd_trained_close(t);
     return st;
 }
@@ -195,7 +199,7 @@ typedef struct arithmetic_options {
 } arithmetic_options;
 
 static const gd_option arithmetic_table[] = {
-    {"plus", GD_OPT_TEXTS, offsetof(arithmetic_options, plus), "S,S,S", "add the mean latent of these seeds; may be repeated"},
+    {"plus", GD_OPT_TEXTS, offsetof(arithmetic_options, plus), "S,S,S", "add the mean latent of these seeds (tiles of 'sample', counted from 0); may be repeated"},
     {"minus", GD_OPT_TEXTS, offsetof(arithmetic_options, minus), "S,S,S", "subtract it; may be repeated"},
     {"out", GD_OPT_TEXT, offsetof(arithmetic_options, out), "FILE.png", "the sheet (default arithmetic.png)"},
     {"weights", GD_OPT_TEXT, offsetof(arithmetic_options, weights), "WHICH", "ema (default where kept) or live"},
@@ -248,7 +252,7 @@ static gd_status arithmetic(gd_trained *t, const term *terms, int n, const arith
     memset(result, 0, (size_t)(columns * size) * sizeof *z);
     for (int i = 0; i < n; i++) term_row(t, &terms[i], columns, z + i * columns * size, result);
     for (int c = 1; c < columns; c++) {
-        gd_latents_draw(0, true, (uint64_t)c, 1, size, result + c * size);
+        gd_latents_draw(NEIGHBOURS + (uint64_t)c, true, 1, size, result + c * size);
         for (int64_t j = 0; j < size; j++) result[c * size + j] = result[j] + 0.25f * result[c * size + j];
     }
     char text[400];

@@ -16,9 +16,11 @@
 #include "launch/latents.h"
 #include "launch/pictures.h"
 #include "launch/progress.h"
+#include "launch/report.h"
 #include "launch/run_folder.h"
 #include "launch/session.h"
 #include "launch/setup.h"
+#include "launch/tensorboard.h"
 #include "launch/version.h"
 
 typedef struct train_options {
@@ -53,7 +55,8 @@ typedef struct train_run {
     gd_dataset *data;
     gd_setup setup;
     char out[2048], checkpoints[2100];
-    gd_run_folder *folder; /* rank 0 */
+    gd_run_folder *folder; /* rank 0, as the next ones */
+    gd_tensorboard *board;
     gd_progress progress;
     gd_trainer *trainer;
     float *latents, *samples; /* of the sample sheet, rank 0 */
@@ -63,6 +66,7 @@ typedef struct train_run {
 static void train_release(train_run *t)
 {
     gd_trainer_free(t->trainer);
+    gd_tensorboard_close(t->board);
     gd_run_folder_close(t->folder);
     gd_setup_free(&t->setup);
     gd_dataset_close(t->data);
@@ -80,6 +84,7 @@ static gd_status on_metrics(void *ctx, const gd_metrics *m)
 {
     train_run *t = ctx;
     gd_progress_show(&t->progress, m);
+    GD_TRY(gd_tensorboard_metrics(t->board, m));
     return gd_run_folder_metrics(t->folder, m);
 }
 
@@ -98,8 +103,16 @@ static gd_status on_samples(void *ctx, int64_t step)
     snprintf(text, sizeof text, "%s, step %lld", t->recipe->name, (long long)step);
     GD_TRY(gd_trainer_sample(t->trainer, n, t->latents, true, t->samples));
     snprintf(t->last_sheet, sizeof t->last_sheet, "%s", gd_run_folder_path(t->folder, name));
-    return gd_pictures_sheet(t->last_sheet, t->samples, (int)n, image_shape(t, n), t->setup.config.gan.range, 0,
-                             text);
+    GD_TRY(gd_pictures_sheet(t->last_sheet, t->samples, (int)n, image_shape(t, n), t->setup.config.gan.range, 0,
+                             text));
+    return gd_tensorboard_image(t->board, step, "samples", t->last_sheet);
+}
+
+/* The page is a convenience: that it cannot be written ends no run. */
+static void write_report(train_run *t)
+{
+    if (gd_report_write(t->out, t->recipe->name) != GD_OK)
+        GD_LOG(LAUNCH, WARN, "the page of this run could not be written: %s", gd_error_message());
 }
 
 static void on_checkpoint(void *ctx, int64_t step, const char *path, double seconds, gd_status st)
@@ -108,6 +121,7 @@ static void on_checkpoint(void *ctx, int64_t step, const char *path, double seco
     if (st == GD_OK) {
         snprintf(t->last_checkpoint, sizeof t->last_checkpoint, "%s", path);
         GD_LOG(LAUNCH, DEBUG, "step %lld saved in %.2f s", (long long)step, seconds);
+        write_report(t);
     } else {
         gd_progress_end(&t->progress);
         GD_LOG(LAUNCH, WARN, "saving step %lld failed: %s; training goes on", (long long)step,
@@ -200,7 +214,7 @@ static gd_status prepare_samples(train_run *t)
     t->latents = malloc((size_t)(n * z) * sizeof *t->latents);
     t->samples = malloc((size_t)gd_shape_count(s) * sizeof *t->samples);
     if (!t->latents || !t->samples) GD_FAIL(NOMEM, "%lld samples", (long long)n);
-    gd_latents_draw(t->recipe->seed, t->setup.config.gan.latent_uniform, 0, n, z, t->latents);
+    gd_latents_draw(0, t->setup.config.gan.latent_uniform, n, z, t->latents);
     return GD_OK;
 }
 
@@ -262,7 +276,7 @@ static void print_end(const train_run *t, gd_status st)
     printf("%s at step %lld\n  run folder  %s\n", st == GD_REQUEUE ? "saved on request" : "done",
            (long long)gd_trainer_step(t->trainer), t->out);
     if (*t->last_sheet) printf("  samples     %s\n", t->last_sheet);
-    printf("  metrics     %s/metrics.jsonl\n", t->out);
+    printf("  metrics     %s/metrics.jsonl (curves: %s/index.html)\n", t->out, t->out);
     if (*t->last_checkpoint) printf("  checkpoint  %s\n", t->last_checkpoint);
     printf("  state_hash  %s\n", hash);
 }
@@ -278,6 +292,7 @@ static gd_status train(train_run *t)
     st = GD_OK;
     if (is_root(t)) {
         st = gd_run_folder_rewind(t->folder, from);
+        if (st == GD_OK) st = gd_tensorboard_open(gd_run_folder_path(t->folder, "tb"), from, &t->board);
         if (st == GD_OK) st = prepare_samples(t);
         print_start(t, from, until);
         gd_progress_begin(&t->progress, t->opt.quiet ? GD_PROGRESS_QUIET : t->opt.json ? GD_PROGRESS_JSON : GD_PROGRESS_AUTO,
@@ -288,7 +303,10 @@ static gd_status train(train_run *t)
     st = gd_trainer_run(t->trainer, until);
     if (is_root(t)) {
         gd_progress_end(&t->progress);
-        if (st == GD_OK || st == GD_REQUEUE) print_end(t, st);
+        if (st == GD_OK || st == GD_REQUEUE) {
+            write_report(t);
+            print_end(t, st);
+        }
     }
     return st;
 }

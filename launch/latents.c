@@ -4,9 +4,9 @@
 
 #include "base/rng.h"
 
-void gd_latents_draw(uint64_t seed, bool uniform, uint64_t first, int64_t n, int64_t size, float *z)
+void gd_latents_draw(uint64_t first, bool uniform, int64_t n, int64_t size, float *z)
 {
-    gd_rng r = {.seed = seed, .purpose = GD_PURPOSE_SAMPLES, .step = 0};
+    gd_rng r = {.purpose = GD_PURPOSE_SAMPLES, .step = 0};
     for (int64_t i = 0; i < n; i++) {
         float *row = z + i * size;
         if (!uniform) {

@@ -50,6 +50,8 @@ gd_status gd_session_begin(gd_comm **comm, gd_layout *layout)
 {
     if (!the_comm) GD_TRY(gd_comm_launched() ? gd_comm_mpi(&the_comm) : gd_comm_self(&the_comm));
     if (gd_comm_size(the_comm) > 1) gd_log_set_rank(gd_comm_rank(the_comm));
+    /* What every rank notices is said once, unless somebody is looking for the rank that differs. */
+    if (gd_comm_rank(the_comm) != 0 && !getenv("GANDIST_LOG")) gd_log_set_stderr(false);
     GD_TRY(core_share(the_comm, &layout->share, &layout->cores));
     layout->threads = layout->share >= 1 ? (int)(layout->share + 0.01) : 1;
     if (getenv("OMP_NUM_THREADS")) layout->threads = omp_get_max_threads();

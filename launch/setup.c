@@ -16,9 +16,11 @@ gd_status gd_setup_dataset(const gd_recipe *r, gd_dataset_spec *out)
     return GD_OK;
 }
 
-static gd_status setup_layers(const gd_recipe_net *n, const char *file, gd_layer_spec **out)
+/* origin: where the list stands, "file:line:column"; its file is that of every layer. */
+static gd_status setup_layers(const gd_recipe_net *n, const char *origin, gd_layer_spec **out)
 {
     enum { ROOM = 96 };
+    int file = (int)strcspn(origin, ":");
     *out = NULL;
     if (!n->layer_count) return GD_OK;
     gd_layer_spec *l = calloc((size_t)n->layer_count, sizeof *l + ROOM);
@@ -26,7 +28,7 @@ static gd_status setup_layers(const gd_recipe_net *n, const char *file, gd_layer
     char *where = (char *)(l + n->layer_count);
     for (int i = 0; i < n->layer_count; i++, where += ROOM) {
         const gd_recipe_layer *f = &n->layers[i];
-        snprintf(where, ROOM, "%s:%d:%d", file, f->line, f->column);
+        snprintf(where, ROOM, "%.*s:%d:%d", file, origin, f->line, f->column);
         l[i] = (gd_layer_spec){.kind = f->kind, .size = f->size, .kernel = f->kernel, .stride = f->stride,
                                .pad = f->pad, .pieces = f->pieces, .norm = f->norm, .act = f->act,
                                .slope = f->slope, .rate = f->rate, .bias = f->bias, .where = where,
@@ -74,8 +76,8 @@ static gd_status setup_gan(const gd_recipe *r, gd_sample_shape image, gd_setup *
         GD_FAIL(CONFIG, "%s: topology '%s' is not there yet; this version trains 'noise'",
                 gd_recipe_origin(r, "topology"), r->topology);
     g->topology = GD_TOPOLOGY_NOISE;
-    GD_TRY(setup_layers(&r->generator, r->name, &s->layers[GD_GROUP_G]));
-    GD_TRY(setup_layers(&r->discriminator, r->name, &s->layers[GD_GROUP_D]));
+    GD_TRY(setup_layers(&r->generator, gd_recipe_origin(r, "generator.layers"), &s->layers[GD_GROUP_G]));
+    GD_TRY(setup_layers(&r->discriminator, gd_recipe_origin(r, "discriminator.layers"), &s->layers[GD_GROUP_D]));
     g->generator = setup_net(&r->generator, s->layers[GD_GROUP_G], image, true);
     g->discriminator = setup_net(&r->discriminator, s->layers[GD_GROUP_D], image, false);
     g->latent_uniform = !strcmp(r->generator.latent_kind, "uniform");

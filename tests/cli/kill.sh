@@ -1,0 +1,32 @@
+# Killed at random moments and started again with the same command, a run ends with the same bytes.
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+tiny_recipe tiny.yaml
+run 0 g tiny.yaml --out whole --set train.steps=200 --set log.every=50 --set checkpoint.every=10
+whole=$(hash_of whole)
+RANDOM=${GANDIST_SEED:-7}
+kills=0
+for try in $(seq 1 12); do
+    g tiny.yaml --out killed --set train.steps=200 --set log.every=50 --set checkpoint.every=10 >kill.log 2>&1 &
+    pid=$!
+    sleep "0.$((RANDOM % 50 + 10))"
+    kill -9 $pid 2>/dev/null && kills=$((kills + 1))
+    wait $pid 2>/dev/null
+    # Whatever is there is whole; before the first save there is nothing.
+    [ -z "$(ls killed/checkpoints 2>/dev/null | grep 'step-[0-9]*$')" ] || run 0 g verify killed
+    [ "$(ls killed/checkpoints 2>/dev/null | grep -c 'step-000000000200$')" = 1 ] && break
+done
+equal "$((kills > 0))" 1 "at least one kill hit a running program"
+run 0 g tiny.yaml --out killed --set train.steps=200 --set log.every=50 --set checkpoint.every=10
+equal "$(hash_of killed)" "$whole" "hash after $kills kills"
+
+# A request to stop: saves, leaves with 75, goes on later.
+g tiny.yaml --out asked --set train.steps=100000 --set log.every=1000 --set checkpoint.every=0 >asked.log 2>&1 &
+pid=$!
+for _ in $(seq 1 100); do grep -q "starting" asked.log && break; sleep 0.05; done
+sleep 0.3
+kill -USR2 $pid
+wait $pid
+equal $? 75 "exit code after USR2"
+out=$(cat asked.log); says "saved on request"
+run 0 g verify asked; says "ok"
+finish

@@ -1,0 +1,59 @@
+# Sourced by the scripts of this folder: runs gandist and checks exit code, output and files.
+set -uo pipefail
+: "${GANDIST_BIN:?}" "${GANDIST_SOURCE_DIR:?}" "${GANDIST_TEST_TMP:?}"
+export OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+checks=0 failures=0
+work="$GANDIST_TEST_TMP/work"
+rm -rf "$work" && mkdir -p "$work" && cd "$work" || exit 1
+
+fail() { failures=$((failures + 1)); printf 'FAILED: %s\n' "$*" >&2; }
+
+# run CODE command...: output in $out (stdout and stderr together); the exit code must be CODE.
+run() {
+    local want=$1 code
+    shift
+    checks=$((checks + 1))
+    out=$("$@" 2>&1)
+    code=$?
+    [ $code = "$want" ] || fail "exit $code, expected $want: $* :: $out"
+}
+
+# says TEXT: the last output contains it.
+says() { checks=$((checks + 1)); [[ "$out" == *"$1"* ]] || fail "output lacks '$1' :: $out"; }
+# lacks TEXT
+lacks() { checks=$((checks + 1)); [[ "$out" != *"$1"* ]] || fail "output should not say '$1' :: $out"; }
+is_file() { checks=$((checks + 1)); [ -s "$1" ] || fail "no file $1, or it is empty"; }
+# equal A B what
+equal() { checks=$((checks + 1)); [ "$1" = "$2" ] || fail "$3: '$1' is not '$2'"; }
+
+g() { "$GANDIST_BIN" "$@"; }
+mpi() { local n=$1; shift; mpirun --oversubscribe --allow-run-as-root -np "$n" "$GANDIST_BIN" "$@"; }
+hash_of() { g verify --hash "$1"; }
+
+# A DCGAN that trains in a blink, on synthetic images: no data set needed.
+tiny_recipe() {
+    cat >"$1" <<'YAML'
+name: tiny
+seed: 3
+data: {source: synthetic, image: {size: 32, channels: 1}, count: 512}
+batch: {global: 16}
+topology: noise
+generator: {arch: dcgan, latent: 16, width: 4}
+discriminator: {arch: dcgan, width: 4}
+loss: {kind: non-saturating}
+schedule: {d_steps: 1, g_steps: 1, share_fake: true}
+optimizer:
+  g: {kind: adam, lr: 2e-4, betas: [0.5, 0.999]}
+  d: {kind: adam, lr: 2e-4, betas: [0.5, 0.999]}
+ema: {decay: 0.9}
+train: {steps: 12}
+checkpoint: {every: 4, keep: 3}
+log: {every: 1, samples: {every: 6, n: 4}}
+YAML
+}
+
+finish() {
+    echo "$checks checks, $failures failures"
+    [ $checks -gt 0 ] && [ $failures = 0 ]
+    exit $?
+}
