@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/text.h"
 #include "compute/cpu/dnnl_shim.h"
@@ -37,7 +38,7 @@ static void print_bytes(FILE *out, const char *label, size_t bytes)
 /* Convolutions reach about three quarters of the matrix product's rate (docs/performance.md). */
 static const double reachable_share = 0.75;
 
-static void print_text(const gd_train_cost *k, int64_t global, int ranks, double seconds, FILE *out)
+static void print_text(const gd_train_cost *k, size_t process, int64_t global, int ranks, double seconds, FILE *out)
 {
     char g[32], d[32];
     gd_text_count((uint64_t)k->params[GD_GROUP_G], g, sizeof g);
@@ -50,6 +51,7 @@ static void print_text(const gd_train_cost *k, int64_t global, int ranks, double
     print_bytes(out, "moving average", k->ema_bytes);
     print_bytes(out, "activations, scratch", k->activation_bytes);
     print_bytes(out, "data", k->loader_bytes);
+    print_bytes(out, "program, libraries", process);
     print_bytes(out, "total", k->total_bytes);
     fprintf(out, "all-reduced\n");
     print_bytes(out, "per G update", k->reduce_bytes[GD_GROUP_G]);
@@ -72,13 +74,22 @@ static void print_json(const gd_train_cost *k, int ranks, double seconds, FILE *
             k->reduce_bytes[GD_GROUP_G], k->reduce_bytes[GD_GROUP_D], k->collective_bytes, k->flops, seconds);
 }
 
+/* What this process holds already: the program, its libraries, MPI, the data set kept in memory. */
+static size_t process_bytes(void)
+{
+    struct rusage u;
+    return getrusage(RUSAGE_SELF, &u) ? 0 : (size_t)u.ru_maxrss * 1024;
+}
+
 gd_status gd_cost_print(const gd_train_config *c, const gd_dataset *d, int ranks, bool json, FILE *out)
 {
     gd_train_cost k;
+    size_t before = process_bytes();
     GD_TRY(gd_train_estimate(c, d, ranks, &k));
+    k.total_bytes += before;
     double peak = gd_peak_flops();
     double seconds = peak > 0 ? k.flops / (peak * reachable_share) : 0;
     if (json) print_json(&k, ranks, seconds, out);
-    else print_text(&k, c->gan.global_batch, ranks, seconds, out);
+    else print_text(&k, before, c->gan.global_batch, ranks, seconds, out);
     return GD_OK;
 }

@@ -1,5 +1,6 @@
 #include "launch/progress.h"
 
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/io.h"
 #include "launch/run_folder.h"
 
 double gd_seconds(void)
@@ -16,10 +18,23 @@ double gd_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* mpirun gives rank 0 a terminal of its own making, whatever its own output is: ask what that is. */
+static bool on_terminal(void)
+{
+    char path[64];
+    if (!isatty(STDOUT_FILENO)) return false;
+    if (!gd_comm_launched()) return true;
+    snprintf(path, sizeof path, "/proc/%ld/fd/1", (long)getppid());
+    int fd = gd_io_get()->open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC, 0);
+    bool terminal = fd >= 0 && isatty(fd);
+    if (fd >= 0) gd_io_get()->close(fd);
+    return terminal;
+}
+
 void gd_progress_begin(gd_progress *p, gd_progress_mode mode, int64_t first, int64_t last)
 {
     *p = (gd_progress){.mode = mode, .first = first, .last = last, .started = gd_seconds()};
-    p->live = mode == GD_PROGRESS_AUTO && isatty(STDOUT_FILENO);
+    p->live = mode == GD_PROGRESS_AUTO && on_terminal();
     p->colour = p->live && !getenv("NO_COLOR");
 }
 
