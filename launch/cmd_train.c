@@ -182,6 +182,20 @@ static gd_status open_data(train_run *t)
     return gd_comm_agree(t->comm, st);
 }
 
+/* For the message of a run that is resumed under another recipe. */
+static gd_status recipe_difference(const char *before, const char *now, char **out)
+{
+    gd_recipe *a = NULL, *b = NULL;
+    *out = NULL;
+    if (!before || !now) return GD_OK;
+    gd_status st = gd_recipe_parse("the checkpoint's recipe", before, strlen(before), NULL, &a);
+    if (st == GD_OK) st = gd_recipe_parse("recipe", now, strlen(now), NULL, &b);
+    if (st == GD_OK) st = gd_recipe_diff(a, b, true, out);
+    gd_recipe_free(a);
+    gd_recipe_free(b);
+    return st;
+}
+
 static gd_status prepare(train_run *t)
 {
     GD_TRY(load_recipe(t));
@@ -192,6 +206,7 @@ static gd_status prepare(train_run *t)
     c->executor = gd_executor_cpu();
     c->overfit_batch = t->opt.overfit_batch;
     c->recipe_text = t->recipe_text;
+    c->recipe_difference = recipe_difference;
     c->run_id = t->recipe->name;
     if (t->opt.out) snprintf(t->out, sizeof t->out, "%s", t->opt.out);
     else snprintf(t->out, sizeof t->out, "runs/%s", t->recipe->name);
@@ -245,6 +260,8 @@ static gd_status resume(train_run *t, int64_t *step)
 
 static void print_start(const train_run *t, int64_t from, int64_t until)
 {
+    gd_run_folder_note(t->folder, "gandist " GANDIST_VERSION " starts at step %lld of %lld, %d ranks on %d hosts, %d threads each",
+                       (long long)from, (long long)until, gd_comm_size(t->comm), gd_comm_hosts(t->comm), t->layout.threads);
     if (t->opt.quiet || t->opt.json) return;
     const gd_gan_net *nets;
     int n = gd_gan_nets(gd_trainer_gan(t->trainer), &nets);
@@ -268,6 +285,8 @@ static void print_end(const train_run *t, gd_status st)
 {
     char hash[17];
     gd_hash64_text(gd_trainer_state_hash(t->trainer), hash);
+    gd_run_folder_note(t->folder, "%s at step %lld, state_hash %s", st == GD_REQUEUE ? "saved on request" : "done",
+                       (long long)gd_trainer_step(t->trainer), hash);
     if (t->opt.json) {
         printf("{\"run\":\"%s\",\"step\":%lld,\"state_hash\":\"%s\"}\n", t->out,
                (long long)gd_trainer_step(t->trainer), hash);

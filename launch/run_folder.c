@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <jansson.h>
 #include <math.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/io.h"
 #include "base/log.h"
@@ -34,6 +36,19 @@ static void to_log_file(void *ctx, gd_level level, const char *line)
     int n = snprintf(text, sizeof text, "%s\n", line);
     if (n > 0 && gd_file_append(f->log, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1) != GD_OK)
         gd_error_clear();
+}
+
+void gd_run_folder_note(gd_run_folder *f, const char *format, ...)
+{
+    char line[1024];
+    time_t now = time(NULL);
+    struct tm day;
+    size_t at = strftime(line, sizeof line, "%Y-%m-%d %H:%M:%S ", localtime_r(&now, &day));
+    va_list v;
+    va_start(v, format);
+    vsnprintf(line + at, sizeof line - at, format, v);
+    va_end(v);
+    to_log_file(f, GD_LEVEL_INFO, line);
 }
 
 static gd_status move_aside(const char *path)

@@ -17,6 +17,8 @@ const char *gd_run_folder_path(gd_run_folder *f, const char *name);
 /* Drops metrics behind `step`: a resumed run writes them again. Errors: IO. */
 GD_CHECKED gd_status gd_run_folder_rewind(gd_run_folder *f, int64_t step);
 GD_CHECKED gd_status gd_run_folder_metrics(gd_run_folder *f, const gd_metrics *m);
+/* A line of log.txt with the time of day; what cannot be written is dropped. */
+void gd_run_folder_note(gd_run_folder *f, const char *format, ...) GD_PRINTF(2, 3);
 /* One metrics line as JSON, malloc'ed, with a newline. NaN and infinite values are left out. */
 char *gd_metrics_json(const gd_metrics *m);
 

@@ -22,5 +22,5 @@ bytes 'b"\x00\x00\x0d\x03" + (5).to_bytes(4,"big") + (28).to_bytes(4,"big")*2 + 
 bytes 'b"\x12\x34\x56\x78" + b"\x00"*100' >magic.idx; bad 65 "magic.idx" idx magic.idx
 bytes 'b"\x00\x00\x08\x03" + (5).to_bytes(4,"big") + (28).to_bytes(4,"big")*2 + b"\x00"*4000' >long.idx; bad 65 "long.idx" idx long.idx
 bytes 'b"\x00\x00\x08\x03" + (5).to_bytes(4,"big") + (28).to_bytes(4,"big")*2 + b"\x00"*3920' >few.idx; bad 65 "5 samples" idx few.idx
-bad 65 "synthetic" synthetik nowhere
+bad 64 "did you mean 'synthetic'" synthetik nowhere
 finish

@@ -6,7 +6,7 @@ whole=$(hash_of whole)
 RANDOM=${GANDIST_SEED:-7}
 kills=0
 for try in $(seq 1 12); do
-    g tiny.yaml --out killed --set train.steps=200 --set log.every=50 --set checkpoint.every=10 >kill.log 2>&1 &
+    "$GANDIST_BIN" tiny.yaml --out killed --set train.steps=200 --set log.every=50 --set checkpoint.every=10 >kill.log 2>&1 &
     pid=$!
     sleep "0.$((RANDOM % 50 + 10))"
     kill -9 $pid 2>/dev/null && kills=$((kills + 1))
@@ -20,7 +20,7 @@ run 0 g tiny.yaml --out killed --set train.steps=200 --set log.every=50 --set ch
 equal "$(hash_of killed)" "$whole" "hash after $kills kills"
 
 # A request to stop: saves, leaves with 75, goes on later.
-g tiny.yaml --out asked --set train.steps=100000 --set log.every=1000 --set checkpoint.every=0 >asked.log 2>&1 &
+"$GANDIST_BIN" tiny.yaml --out asked --set train.steps=100000 --set log.every=1000 --set checkpoint.every=0 >asked.log 2>&1 &
 pid=$!
 for _ in $(seq 1 100); do grep -q "starting" asked.log && break; sleep 0.05; done
 sleep 0.3
