@@ -1,5 +1,6 @@
 # Sourced by the scripts of this folder: runs gandist and checks exit code, output and files.
 set -uo pipefail
+shopt -s lastpipe # "... | bad" counts in this shell
 : "${GANDIST_BIN:?}" "${GANDIST_SOURCE_DIR:?}" "${GANDIST_TEST_TMP:?}"
 export OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 checks=0 failures=0
