@@ -8,6 +8,7 @@
 #include "launch/commands.h"
 #include "launch/session.h"
 #include "launch/version.h"
+#include "recipes/recipe.h"
 
 static const gd_command *const commands[] = {
     &gd_command_train,  &gd_command_sample, &gd_command_interpolate, &gd_command_arithmetic,
@@ -42,7 +43,7 @@ static const gd_command *find_command(const char *name)
 /* A word that is neither a command nor looks like a recipe is most likely a mistyped command. */
 static bool looks_like_recipe(const char *word)
 {
-    return strchr(word, '/') || strchr(word, '.') || gd_session_recipe_exists(word);
+    return strchr(word, '/') || strchr(word, '.') || gd_recipe_exists(word);
 }
 
 static gd_status unknown_command(const char *word)

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/io.h"
 #include "base/log.h"
 #include "compute/exec.h"
 
@@ -108,11 +107,4 @@ int gd_session_signal(void *ctx)
     int w = (int)wish;
     if (w == 1) wish = 0;
     return w;
-}
-
-bool gd_session_recipe_exists(const char *name)
-{
-    char path[4096];
-    snprintf(path, sizeof path, "recipes/%s.yaml", name);
-    return gd_path_exists(name) || gd_path_exists(path);
 }

@@ -25,6 +25,5 @@ void gd_session_end(gd_status st);
 /* Signals USR1, USR2, TERM as answers for gd_train_hooks.poll; 0 when none came. */
 void gd_session_watch_signals(void);
 int gd_session_signal(void *ctx);
-bool gd_session_recipe_exists(const char *name); /* a recipe by bare name */
 
 #endif

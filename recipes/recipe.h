@@ -107,6 +107,8 @@ typedef struct gd_recipe_opts {
 } gd_recipe_opts;
 // clang-format on
 
+/* Whether gd_recipe_load would find a file under this path or name. */
+bool gd_recipe_exists(const char *path);
 /* Reads, `extends:`-merges, overrides and checks a recipe. All errors (up to 20) come in one
  * message, each "file:line:col: text" with the line and a caret below it. path may also be the name
  * of a recipe without folder or ending: it is then looked for in ./recipes and the installed

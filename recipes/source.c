@@ -6,6 +6,7 @@
 
 #include "base/io.h"
 #include "base/text.h"
+#include "recipes/recipe.h"
 #include "recipes/yaml.h"
 
 #ifndef GANDIST_RECIPES_DIR
@@ -134,4 +135,12 @@ gd_status gd__source_read(gd_arena *arena, const char *path, gd__source **out) {
     gd_status result = gd__source_copy(arena, path, text, bytes, out);
     free(text);
     return result;
+}
+
+bool gd_recipe_exists(const char *path) {
+    gd_arena *arena = gd_arena_new();
+    const char *found = arena ? gd__source_find(arena, path) : NULL;
+    bool there = found && is_file(found);
+    gd_arena_free(arena);
+    return there;
 }
