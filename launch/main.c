@@ -76,6 +76,7 @@ static gd_status dispatch(int argc, char **argv)
 static void report(gd_status st)
 {
     if (!gd_session_speaks(st)) return;
+    gd_session_let_root_speak();
     fprintf(stderr, "gandist: %s\n", gd_error_message());
     if (gd_log_on(GD_ROOM_LAUNCH, GD_LEVEL_DEBUG) || st == GD_INTERNAL)
         fprintf(stderr, "  (%s at %s)\n", gd_status_name(st), gd_error_trail());

@@ -65,6 +65,14 @@ bool gd_session_speaks(gd_status st)
     return !the_comm || gd_comm_rank(the_comm) == 0 || st != GD_PEER;
 }
 
+/* Rank 0 prints and ends the job first; who is still there afterwards has something else to say. */
+void gd_session_let_root_speak(void)
+{
+    static bool waited;
+    if (the_comm && gd_comm_rank(the_comm) != 0 && !waited) usleep(500000);
+    waited = true;
+}
+
 void gd_session_end(gd_status st)
 {
     if (!the_comm) return;
@@ -72,8 +80,7 @@ void gd_session_end(gd_status st)
      * first exit code. Anything else could leave ranks waiting in a collective. */
     bool together = st == GD_OK || st == GD_REQUEUE;
     if (!together && gd_comm_size(the_comm) > 1) {
-        /* Rank 0's code is the one that counts: give it a moment to speak before the job ends. */
-        if (gd_comm_rank(the_comm) != 0) usleep(500000);
+        gd_session_let_root_speak();
         gd_comm_abort(the_comm, gd_status_exit_code(st));
     }
     gd_comm_free(the_comm);

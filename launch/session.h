@@ -20,6 +20,8 @@ typedef struct gd_layout {      /* how ranks share this host's cores */
 GD_CHECKED gd_status gd_session_begin(gd_comm **comm, gd_layout *layout);
 /* Whether this process prints this error: rank 0, or the rank that failed itself, never the others. */
 bool gd_session_speaks(gd_status st);
+/* On other ranks than 0: half a second, once. An error that all ranks have is then told by rank 0 alone. */
+void gd_session_let_root_speak(void);
 /* Leaves together when all ranks agree on st; else ends the job with st's exit code. */
 void gd_session_end(gd_status st);
 /* Signals USR1, USR2, TERM as answers for gd_train_hooks.poll; 0 when none came. */
