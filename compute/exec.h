@@ -2,7 +2,27 @@
  *
  * The planner (program.c) turns the lowered graph into a sequence of steps. A step is one node, or a
  * fused group of elementwise, broadcast and reduction nodes over one iteration space. The executor
- * says what it supports and may fuse, prepares one kernel per step, and runs steps on an instance. */
+ * says what it supports and may fuse, prepares one kernel per step, and runs steps on an instance.
+ *
+ * What is a step. INPUT, PARAM and RESHAPE never are: they are memory of the caller or of another node.
+ * Every other node is a step or a member of groups. An ALLREDUCE step puts its input where the result
+ * belongs (often there already: then the pointers are equal); who runs the program adds up.
+ *
+ * A group (fuse.c forms them)
+ * - has one iteration space. Every EW and BROADCAST member has it as its shape, every SUM member as
+ *   the shape of its input. There are no other members, but a CONST that only groups read has no
+ *   memory and is no member: its users take the number from its attributes.
+ * - lists its members in graph order. What a member reads is an earlier member, a stored value of an
+ *   earlier step (through views, too), or such a CONST. No member reads a SUM of its own group.
+ * - Stored members (gd_view.stored) are its results; each belongs to exactly one group. Every SUM is
+ *   stored. Virtual members are not: they have no memory, may be members of several groups, and are
+ *   computed in each of them anew.
+ * - A result that is no SUM may lie exactly over an input of equal shape and bytes (in place) when no
+ *   later step reads that input, and no member behind the result needs it, itself or through virtual
+ *   members. So a virtual member may be computed as late as its users, but all elements that an element
+ *   of a result needs are read before it is written.
+ *
+ * All other steps read and write memory that does not overlap, ALLREDUCE aside. */
 #ifndef GANDIST_COMPUTE_EXEC_H
 #define GANDIST_COMPUTE_EXEC_H
 

@@ -32,6 +32,7 @@ typedef struct fuser {
     const gd_graph *g;
     int count;
     bool fuse;
+    const int *changes;    /* per node: gd__ir.overwritten */
     bool *wanted;          /* per node: a root of the program */
     int *first_user, *user; /* users of node n: user[first_user[n] .. first_user[n + 1]] */
     leaves *leaf;          /* per node */
@@ -85,17 +86,6 @@ static void list_users(fuser *x) {
     memset(x->stamp, 0, (size_t)x->count * sizeof *x->stamp);
 }
 
-/* A parameter of which the program reads a later version as well. */
-static bool changes(const fuser *x, gd_node n) {
-    const gd_node_info *i = gd_graph_at(x->g, n);
-    if (i->op != GD_OP_PARAM) return false;
-    for (gd_node m = 0; m < x->count; m++) {
-        const gd_node_info *o = gd_graph_at(x->g, m);
-        if (o->op == GD_OP_PARAM && o->attr.version > i->attr.version && !strcmp(o->name, i->name)) return true;
-    }
-    return false;
-}
-
 /* A node runs in the earliest phase of its users, never before its own. What reads a parameter that
  * is about to change stays where it was written. */
 static void set_phases(fuser *x) {
@@ -116,7 +106,7 @@ static void set_bases(fuser *x) {
         const gd_node_info *i = gd_graph_at(x->g, n);
         bool view = gd_op_class_of(i->op) == GD_CLASS_VIEW;
         x->f->base[n] = view ? x->f->base[i->in[0]] : n;
-        x->leaf[n].volatile_ = changes(x, n);
+        x->leaf[n].volatile_ = x->changes[n] != INT32_MAX;
     }
 }
 
@@ -195,8 +185,7 @@ static gd__role role_of(fuser *x, gd_node n) {
 }
 
 static void reset_leaves(fuser *x, gd_node n) {
-    bool changing = gd_graph_at(x->g, n)->op == GD_OP_PARAM && x->leaf[n].volatile_;
-    if (x->f->role[n] != GD__VIRTUAL) x->leaf[n].volatile_ = changing;
+    if (x->f->role[n] != GD__VIRTUAL) x->leaf[n].volatile_ = x->changes[n] != INT32_MAX;
 }
 
 /* ---- clusters ---- */
@@ -279,22 +268,23 @@ static int find_group(const fuser *x, gd_node n, const leaves *l) {
     return -1;
 }
 
-/* c reads what l names: so do, through c, all that read c. */
-static void depend(fuser *x, int c, const gd_node *node, int count) {
+/* c reads what `node` lists: so do, through c, all that read c, unless c is new and nobody does. */
+static void depend(fuser *x, int c, const gd_node *node, int count, bool is_new) {
     for (int i = 0; i < count; i++) {
         int p = producer_of(x, node[i]);
         if (p >= 0 && p != c) inherit(x, c, p);
     }
-    for (int d = 0; d < x->f->n_clusters; d++)
+    for (int d = 0; !is_new && d < x->f->n_clusters; d++)
         if (d != c && is_ancestor(x, c, d)) inherit(x, d, c);
 }
 
 static gd_status place_root(fuser *x, gd_node n) {
     const leaves *l = &x->leaf[n];
     int c = find_group(x, n, l);
-    if (c < 0) GD_TRY(new_cluster(x, n, true, &c));
+    bool is_new = c < 0;
+    if (is_new) GD_TRY(new_cluster(x, n, true, &c));
     GD_TRY(add_root(x, c, n));
-    depend(x, c, l->node, l->count);
+    depend(x, c, l->node, l->count, is_new);
     return GD_OK;
 }
 
@@ -303,7 +293,7 @@ static gd_status place_single(fuser *x, gd_node n) {
     int c;
     GD_TRY(new_cluster(x, n, false, &c));
     GD_TRY(add_root(x, c, n));
-    depend(x, c, i->in, gd_op_arity(i->op));
+    depend(x, c, i->in, gd_op_arity(i->op), true);
     return GD_OK;
 }
 
@@ -375,7 +365,8 @@ static gd_status allocate(fuser *x) {
 gd_status gd__fuse(const gd__ir *ir, bool fuse, gd__fusion *f) {
     *f = (gd__fusion){.graph = ir->graph, .arena = gd_arena_new()};
     if (!f->arena) GD_FAIL(NOMEM, "plan: no memory");
-    fuser x = {.f = f, .g = ir->graph, .count = gd_graph_count(ir->graph), .fuse = fuse};
+    fuser x = {.f = f, .g = ir->graph, .count = gd_graph_count(ir->graph), .fuse = fuse,
+               .changes = ir->overwritten};
     gd_status st;
     GD_TRY_TO(fail, allocate(&x));
     for (int i = 0; i < ir->n_roots; i++) x.wanted[ir->root[i]] = true;

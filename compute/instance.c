@@ -17,12 +17,14 @@ struct gd_instance {
     gd_run_args args;
     int step, phase;     /* of the run under way                             */
     bool running;
+    bool serving;        /* paused for the collective of step - 1            */
     char broken[256];    /* guard: first overrun seen, as text               */
     double *seconds;     /* per step, when profiling                         */
     int64_t runs;
 };
 
 static gd_status make(const gd_program *p, void *arena, gd_instance **out) {
+    if ((uintptr_t)arena % GD__ALIGN) GD_FAIL(INTERNAL, "instance: its memory is not aligned to %d bytes", GD__ALIGN);
     gd_instance *i = calloc(1, sizeof *i);
     if (!i) GD_FAIL(NOMEM, "instance: no memory");
     size_t bytes = p->arena_bytes ? p->arena_bytes : GD__ALIGN;
@@ -32,8 +34,9 @@ static gd_status make(const gd_program *p, void *arena, gd_instance **out) {
     i->bound = calloc((size_t)p->n_bindings + 1, sizeof *i->bound);
     i->node = calloc((size_t)gd_graph_count(p->ir.graph) + 1, sizeof *i->node);
     const char *profile = getenv("GANDIST_PROFILE");
-    if (profile && !strcmp(profile, "1")) i->seconds = calloc((size_t)p->n_steps + 1, sizeof *i->seconds);
-    if (!i->arena || !i->bound || !i->node) {
+    bool timed = profile && !strcmp(profile, "1");
+    if (timed) i->seconds = calloc((size_t)p->n_steps + 1, sizeof *i->seconds);
+    if (!i->arena || !i->bound || !i->node || (timed && !i->seconds)) {
         gd_instance_free(i);
         GD_FAIL(NOMEM, "instance: no memory for %zu bytes of activations", bytes);
     }
@@ -144,11 +147,17 @@ static gd_status run_step(gd_instance *i, int s) {
     gd_memory m = {.node = i->node, .scratch = scratch, .args = &i->args};
     if (p->guard) guard_before(i, s);
     double start = i->seconds ? now() : 0;
+    i->running = false; /* a run that fails cannot be resumed */
     GD_TRY(p->executor->run(p->state, &p->view, s, &m));
+    i->running = true;
     if (i->seconds) i->seconds[s] += now() - start;
-    copy_outputs(i, s);
-    if (p->guard) guard_after(i, s);
     return GD_OK;
+}
+
+/* Once the values of step s are there; for a collective: when it has been served. */
+static void finish_step(gd_instance *i, int s) {
+    copy_outputs(i, s);
+    if (i->p->guard) guard_after(i, s);
 }
 
 static bool is_collective(const gd_program *p, int s) {
@@ -165,6 +174,8 @@ static void pause_at_collective(const gd_instance *i, int s, gd_pause *pause) {
 gd_status gd_instance_resume(gd_instance *i, gd_pause *pause) {
     const gd_program *p = i->p;
     if (!i->running) GD_FAIL(INTERNAL, "run: resumed without a start");
+    if (i->serving) finish_step(i, i->step - 1);
+    i->serving = false;
     while (i->step < p->n_steps) {
         if (p->step[i->step].phase > i->phase) {
             i->phase = p->step[i->step].phase;
@@ -173,10 +184,12 @@ gd_status gd_instance_resume(gd_instance *i, gd_pause *pause) {
         }
         int s = i->step++;
         GD_TRY(run_step(i, s));
-        if (is_collective(p, s)) {
+        i->serving = is_collective(p, s);
+        if (i->serving) {
             pause_at_collective(i, s, pause);
             return GD_OK;
         }
+        finish_step(i, s);
     }
     i->running = false;
     i->runs++;
@@ -190,6 +203,7 @@ gd_status gd_instance_start(gd_instance *i, const gd_run_args *a, gd_pause *paus
     i->step = 0;
     i->phase = 0;
     i->running = true;
+    i->serving = false;
     copy_outputs(i, -1);
     return gd_instance_resume(i, pause);
 }

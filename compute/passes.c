@@ -1,9 +1,7 @@
 /* compute/passes.c -- the order of the passes, and their dumps. */
 #include "compute/passes.h"
 
-#include <assert.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/io.h"
 
@@ -24,17 +22,21 @@ static gd_status verify(const gd__ir *ir) {
 
 static gd_status dump(const gd__ir *ir, const gd_program_opts *o, int number, const char *pass) {
     if (!o->dump_dir) return GD_OK;
-    char path[4096], *text = NULL;
+    char name[256], *text = NULL;
     size_t bytes;
+    int length = snprintf(name, sizeof name, "%s-%02d-%s.txt", o->name ? o->name : "program", number, pass);
+    if (length >= (int)sizeof name) GD_FAIL(CANTCREAT, "dump: the program's name is too long: %.100s...", name);
     GD_TRY(gd_dir_make(o->dump_dir));
-    snprintf(path, sizeof path, "%s/%s-%02d-%s.txt", o->dump_dir, o->name ? o->name : "program", number, pass);
-    FILE *f = open_memstream(&text, &bytes);
-    if (!f) GD_FAIL(NOMEM, "%s: no memory", path);
+    char *path = gd_path_join(o->dump_dir, name);
+    FILE *f = path ? open_memstream(&text, &bytes) : NULL;
+    gd_status st;
+    if (!f) GD_FAIL_TO(done, NOMEM, "dump: no memory for %s", name);
     gd_graph_print(ir->graph, f);
-    gd_status st = GD_OK;
-    if (fclose(f)) st = gd_raise(GD_NOMEM, __FILE__, __LINE__, "%s: no memory", path);
-    else st = gd_file_write(path, text, bytes);
+    if (fclose(f)) GD_FAIL_TO(done, NOMEM, "dump: no memory for %s", name);
+    st = gd_file_write(path, text, bytes);
+done:
     free(text);
+    free(path);
     return st;
 }
 
@@ -75,22 +77,46 @@ static gd_status shrink(passes *p) {
     return GD_OK;
 }
 
-static gd_status run(passes *p, const gd_graph *g, int n_roots, const gd_node *root) {
+/* Lowered, from the graph of the caller, which stays as it is. */
+static gd_status lower(passes *p, const gd_graph *g, int n_out, const gd_output *out) {
     gd__ir made;
-    GD_TRY(gd__rewrite(g, n_roots, root, gd__rule_lower, NULL, &made));
-    GD_TRY(advance(p, &made, "lower"));
-    GD_TRY(merge(p));
-    GD_TRY(shrink(p));
-    if (p->opts->precision != GD_PRECISION_BF16) return GD_OK;
-    GD_TRY(apply(p, gd__rule_bf16, "bf16"));
-    return shrink(p);
+    GD_TRY(gd_graph_status(g));
+    gd_node *root = malloc(((size_t)n_out + 1) * sizeof *root);
+    if (!root) GD_FAIL(NOMEM, "pass: no memory for %d outputs", n_out);
+    gd_status st;
+    for (int i = 0; i < n_out; i++) {
+        root[i] = out[i].node;
+        if (root[i] < 0 || root[i] >= gd_graph_count(g))
+            GD_FAIL_TO(done, INTERNAL, "program: output %s is no node of the graph", out[i].name);
+    }
+    GD_TRY_TO(done, gd__rewrite(g, n_out, root, gd__rule_lower, NULL, &made));
+    GD_TRY_TO(done, advance(p, &made, "lower"));
+done:
+    free(root);
+    return st;
 }
 
-gd_status gd__run_passes(const gd_graph *g, int n_roots, const gd_node *root, const gd_program_opts *o, gd__ir *out) {
+static gd_status versions(passes *p, const gd_graph *g, const gd_output *out) {
+    gd__ir made;
+    GD_TRY(gd__pass_versions(g, out, &p->now, &made));
+    return advance(p, &made, "versions");
+}
+
+static gd_status run(passes *p, const gd_graph *g, int n_out, const gd_output *out) {
+    GD_TRY(lower(p, g, n_out, out));
+    GD_TRY(merge(p));
+    GD_TRY(shrink(p));
+    if (p->opts->precision == GD_PRECISION_BF16) {
+        GD_TRY(apply(p, gd__rule_bf16, "bf16"));
+        GD_TRY(shrink(p));
+    }
+    return versions(p, g, out);
+}
+
+gd_status gd__run_passes(const gd_graph *g, int n_out, const gd_output *out_list, const gd_program_opts *o, gd__ir *ir) {
     passes p = {.opts = o};
-    GD_TRY(gd_graph_status(g));
-    gd_status st = run(&p, g, n_roots, root);
-    if (st == GD_OK) *out = p.now;
+    gd_status st = run(&p, g, n_out, out_list);
+    if (st == GD_OK) *ir = p.now;
     else gd__ir_free(&p.now);
     return st;
 }

@@ -12,6 +12,8 @@ typedef struct gd__ir {
     gd_graph *graph;
     int n_roots;
     gd_node *root;
+    int *overwritten; /* per node, made by pass `versions`, NULL before: first phase in which the memory
+                         of this PARAM holds a later version; INT32_MAX: never, or no PARAM            */
 } gd__ir;
 
 void gd__ir_free(gd__ir *ir);
@@ -29,9 +31,14 @@ gd_node gd__rule_simplify(void *ctx, gd_graph *to, const gd_node_info *n, gd_nod
 gd_node gd__rule_bf16(void *ctx, gd_graph *to, const gd_node_info *n, gd_node a, gd_node b);
 /* Common subexpressions: nodes equal in op, inputs and attributes become one. */
 GD_CHECKED gd_status gd__pass_merge(const gd__ir *from, gd__ir *to);
+/* Copies of parameters that would be overwritten before somebody reads them. g: as the caller wrote it,
+ * with all versions; out: its outputs, one a root. Errors: also INTERNAL (a version that first appears
+ * where a later one is read). */
+GD_CHECKED gd_status gd__pass_versions(const gd_graph *g, const gd_output *out, const gd__ir *from, gd__ir *to);
 
-/* All passes in their order. Errors: as gd__rewrite; IO for dumps. */
-GD_CHECKED gd_status gd__run_passes(const gd_graph *g, int n_roots, const gd_node *root,
-                                    const gd_program_opts *o, gd__ir *out);
+/* All passes in their order; root r of *ir is out_list[r].node. Errors: as the passes; INTERNAL (an
+ * output is no node of g); CANTCREAT and IO for dumps. */
+GD_CHECKED gd_status gd__run_passes(const gd_graph *g, int n_out, const gd_output *out_list,
+                                    const gd_program_opts *o, gd__ir *ir);
 
 #endif

@@ -62,13 +62,13 @@ typedef struct gd__value { /* where a node's value is */
 
 typedef struct gd__buffer {
     size_t bytes, offset;    /* offset: of the data, behind the guard band                           */
-    int first, last;         /* steps at which it is written first and read last                     */
+    int first, last;         /* steps at which it is written first and read last; last may be n_steps */
     gd_node node;            /* of the first owner, for messages; GD_NONE: scratch of step `first`   */
 } gd__buffer;
 
 typedef struct gd__copy {    /* an output that cannot be written in place                            */
     gd_node node;
-    int binding, step;       /* after this step                                                      */
+    int binding, step;       /* after this step; -1: at the start                                     */
 } gd__copy;
 
 enum { GD__ALIGN = 64 };

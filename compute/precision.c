@@ -13,5 +13,5 @@ gd_node gd__rule_bf16(void *ctx, gd_graph *to, const gd_node_info *n, gd_node a,
     gd_node_info half = *n;
     half.attr.kind = map ? GD_BF16 : GD_F32;
     gd_node y = gd__add_like(to, &half, gd_cast(to, a, GD_BF16), gd_cast(to, b, GD_BF16));
-    return map ? gd_cast(to, y, GD_F32) : y;
+    return gd_cast(to, y, n->dtype);
 }

@@ -35,6 +35,7 @@ static gd_status bind_outputs(gd_program *p, const gd_output *out) {
         int at = add_binding(p, name, n);
         gd_binding *b = &p->binding[at];
         if (b->is_output) GD_FAIL(INTERNAL, "program: two outputs are called %s", name);
+        if (b->is_input) GD_FAIL(INTERNAL, "program: %s is an input and cannot be an output as well", name);
         if (!gd_shape_equal(b->shape, n->shape) || b->dtype != n->dtype)
             GD_FAIL(SHAPE, "%s: the output differs in shape or type from the parameter of this name", name);
         b->is_output = true;
@@ -54,14 +55,25 @@ static gd_status make_bindings(gd_program *p, const gd_output *out) {
 
 /* ---- steps ---- */
 
+/* "conv f32 [8,4,4,16] of f32 [8,8,8,3] and f32 [16,3,3,3]" */
+static void describe(const gd_graph *g, const gd_node_info *n, char out[256]) {
+    char shape[96];
+    gd_shape_text(n->shape, shape);
+    int at = snprintf(out, 256, "%s %s %s", gd_op_text(n->op), gd_dtype_text(n->dtype), shape);
+    for (int k = 0; k < gd_op_arity(n->op) && at < 256; k++) {
+        const gd_node_info *in = gd_graph_at(g, n->in[k]);
+        gd_shape_text(in->shape, shape);
+        at += snprintf(out + at, 256 - (size_t)at, " %s %s %s", k ? "and" : "of", gd_dtype_text(in->dtype), shape);
+    }
+}
+
 static gd_status check_support(const gd_program *p, const gd__cluster *c) {
     for (int m = 0; m < c->n_members; m++) {
         const gd_node_info *n = gd_graph_at(p->ir.graph, c->member[m]);
-        char why[256] = "", shape[96];
+        char why[256] = "", of[256];
         if (p->executor->supports(p->ir.graph, c->member[m], why, sizeof why)) continue;
-        gd_shape_text(n->shape, shape);
-        GD_FAIL(UNSUP, "%s: executor %s cannot run %s of %s %s: %s", n->name, p->executor->name, gd_op_text(n->op),
-                gd_dtype_text(n->dtype), shape, why);
+        describe(p->ir.graph, n, of);
+        GD_FAIL(UNSUP, "%s: executor %s cannot run %s: %s", n->name, p->executor->name, of, why);
     }
     return GD_OK;
 }
@@ -98,16 +110,8 @@ static gd_status make_memory(gd_program *p, const gd__fusion *f) {
 }
 
 static gd_status build(gd_program *p, const gd_graph *g, int n_out, const gd_output *out, const gd_program_opts *o) {
-    gd_node *root = gd_arena_alloc(p->arena, ((size_t)n_out + 1) * sizeof *root);
     gd__fusion f;
-    if (!root) GD_FAIL(NOMEM, "program: no memory for %d outputs", n_out);
-    GD_TRY(gd_graph_status(g));
-    for (int i = 0; i < n_out; i++) {
-        root[i] = out[i].node;
-        if (root[i] < 0 || root[i] >= gd_graph_count(g))
-            GD_FAIL(INTERNAL, "program: output %s is no node of the graph", out[i].name);
-    }
-    GD_TRY(gd__run_passes(g, n_out, root, o, &p->ir));
+    GD_TRY(gd__run_passes(g, n_out, out, o, &p->ir));
     GD_TRY(make_bindings(p, out));
     GD_TRY(gd__fuse(&p->ir, p->executor->fuses && !o->no_fuse, &f));
     gd_status st = make_steps(p, &f);

@@ -76,6 +76,10 @@ void gd_instance_free(gd_instance *i);
  * not have are ignored (a program may not need every input). */
 GD_CHECKED gd_status gd_instance_bind(gd_instance *i, const char *name, void *buffer);
 
+/* Phases. A parameter that the caller updates at a pause must be in the graph in a later version from
+ * there on, read or not. Then readers of the older version see the old value, in any phase: copies are
+ * made where needed. An output of an earlier phase is complete at the pause; the caller may reuse its
+ * memory from there on. New values of parameters (outputs with a PARAM's name) come at the very end. */
 typedef struct gd_run_args {
     uint64_t seed, step;   /* keys of RANDOM nodes                                                  */
     uint64_t sample;       /* global index of this shard's first sample                             */

@@ -8,6 +8,7 @@
 void gd__ir_free(gd__ir *ir) {
     gd_graph_free(ir->graph);
     free(ir->root);
+    free(ir->overwritten);
     *ir = (gd__ir){0};
 }
 

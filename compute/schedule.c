@@ -14,7 +14,7 @@ typedef struct sorter {
     int n_edges;
     int *first; /* per cluster: its first edge                         */
     int *needs; /* per cluster: edges from clusters that have not run  */
-    bool *done;
+    int *heap, n_ready; /* clusters that may run now; none is before its parent */
 } sorter;
 
 static void add_edges(sorter *s, int c) {
@@ -35,11 +35,32 @@ static bool before(const gd__cluster *a, const gd__cluster *b) {
     return a->phase != b->phase ? a->phase < b->phase : a->key < b->key;
 }
 
-static int next_ready(const sorter *s) {
-    int best = -1;
-    for (int c = 0; c < s->f->n_clusters; c++)
-        if (!s->done[c] && !s->needs[c] && (best < 0 || before(&s->f->cluster[c], &s->f->cluster[best]))) best = c;
-    return best;
+static bool earlier(const sorter *s, int i, int j) {
+    return before(&s->f->cluster[s->heap[i]], &s->f->cluster[s->heap[j]]);
+}
+
+static void swap(sorter *s, int i, int j) {
+    int c = s->heap[i];
+    s->heap[i] = s->heap[j];
+    s->heap[j] = c;
+}
+
+static void push(sorter *s, int c) {
+    int at = s->n_ready++;
+    s->heap[at] = c;
+    for (; at > 0 && earlier(s, at, (at - 1) / 2); at = (at - 1) / 2) swap(s, at, (at - 1) / 2);
+}
+
+static int pop(sorter *s) {
+    int first = s->heap[0], at = 0;
+    s->heap[0] = s->heap[--s->n_ready];
+    for (;;) {
+        int child = 2 * at + 1;
+        if (child + 1 < s->n_ready && earlier(s, child + 1, child)) child++;
+        if (child >= s->n_ready || !earlier(s, child, at)) return first;
+        swap(s, at, child);
+        at = child;
+    }
 }
 
 static gd_status prepare(sorter *s) {
@@ -48,10 +69,12 @@ static gd_status prepare(sorter *s) {
     s->edge = gd_arena_alloc(s->f->arena, edges * sizeof *s->edge);
     s->first = gd_arena_alloc(s->f->arena, n * sizeof *s->first);
     s->needs = gd_arena_alloc(s->f->arena, n * sizeof *s->needs);
-    s->done = gd_arena_alloc(s->f->arena, n * sizeof *s->done);
-    if (!s->edge || !s->first || !s->needs || !s->done) GD_FAIL(NOMEM, "plan: no memory for %zu steps", n);
+    s->heap = gd_arena_alloc(s->f->arena, n * sizeof *s->heap);
+    if (!s->edge || !s->first || !s->needs || !s->heap) GD_FAIL(NOMEM, "plan: no memory for %zu steps", n);
     for (int c = 0; c < s->f->n_clusters; c++) s->first[c] = -1;
     for (int c = 0; c < s->f->n_clusters; c++) add_edges(s, c);
+    for (int c = 0; c < s->f->n_clusters; c++)
+        if (!s->needs[c]) push(s, c);
     return GD_OK;
 }
 
@@ -61,11 +84,10 @@ gd_status gd__schedule(const gd__fusion *f, int **order) {
     int *list = gd_arena_alloc(f->arena, ((size_t)f->n_clusters + 1) * sizeof *list);
     if (!list) GD_FAIL(NOMEM, "plan: no memory for %d steps", f->n_clusters);
     for (int i = 0; i < f->n_clusters; i++) {
-        int c = next_ready(&s);
-        if (c < 0) GD_FAIL(INTERNAL, "plan: groups of the program need each other after %d of %d steps", i, f->n_clusters);
-        s.done[c] = true;
-        list[i] = c;
-        for (int e = s.first[c]; e >= 0; e = s.edge[e].next) s.needs[s.edge[e].to]--;
+        if (!s.n_ready) GD_FAIL(INTERNAL, "plan: groups of the program need each other after %d of %d steps", i, f->n_clusters);
+        int c = list[i] = pop(&s);
+        for (int e = s.first[c]; e >= 0; e = s.edge[e].next)
+            if (--s.needs[s.edge[e].to] == 0) push(&s, s.edge[e].to);
     }
     *order = list;
     return GD_OK;

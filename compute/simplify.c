@@ -41,8 +41,9 @@ static bool fold_unary(const gd_node_info *n, double v, double *out) {
 
 static gd_node simplify_unary(gd_graph *to, const gd_node_info *n, gd_node a) {
     const gd_node_info *x = gd_graph_at(to, a);
-    double v;
-    if (constant(to, a, &v) && fold_unary(n, v, &v)) return fill(to, n, v);
+    double v, w;
+    /* What is no number, the root of -1 say, is left to the run: no CONST is NaN. */
+    if (constant(to, a, &v) && fold_unary(n, v, &w) && !isnan(w)) return fill(to, n, w);
     if (n->op == GD_OP_NEG && x->op == GD_OP_NEG) return x->in[0];
     if (n->op == GD_OP_STOP) return a; /* gradients have been taken */
     if (n->op == GD_OP_CAST && x->dtype == n->dtype) return a;
@@ -82,8 +83,8 @@ static gd_node simplify_mul(gd_graph *to, const gd_node_info *n, gd_node a, gd_n
 }
 
 static gd_node simplify_binary(gd_graph *to, const gd_node_info *n, gd_node a, gd_node b) {
-    double u, v;
-    if (constant(to, a, &u) && constant(to, b, &v) && fold_binary(n->op, u, v, &v)) return fill(to, n, v);
+    double u, v, w;
+    if (constant(to, a, &u) && constant(to, b, &v) && fold_binary(n->op, u, v, &w) && !isnan(w)) return fill(to, n, w);
     switch (n->op) {
     case GD_OP_MUL: return simplify_mul(to, n, a, b);
     case GD_OP_ADD:

@@ -1,6 +1,6 @@
-/* compute/cpu/conv_plain.c -- convolution by plain loops, for the shapes that oneDNN refuses: padding
- * as wide as the kernel, rows of x that no output uses (their gradient is zero). Correct for every
- * shape, vectorised over channels, an order of magnitude below the library. */
+/* compute/cpu/conv_plain.c -- convolution by plain loops, for the shapes that oneDNN refuses, such as
+ * padding as wide as the kernel. Correct for every shape, vectorised over channels, an order of magnitude
+ * below the library. */
 #include <string.h>
 
 #include "compute/cpu/cpu.h"

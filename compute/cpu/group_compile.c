@@ -355,13 +355,14 @@ static void result_regs(gd__group *x, bool *busy, const int *last, gd__ref *home
 }
 
 /* An output may be given the memory of an input that dies here. Where it would be written before the
- * input's last use, the input gets a register for a copy of its tile; run decides. */
-static void safe_regs(gd__group *x, bool *busy) {
+ * input's last use, the input gets a register for a copy of its tile, one of its own, which no temporary in between may take;
+ * run decides. */
+static void safe_regs(gd__group *x) {
     for (int i = 0; i < x->n_inputs; i++)
         for (int o = 0; o < x->n_outputs; o++)
             if (x->input[i].feed == GD__FEED_DIRECT && x->input[i].safe_reg < 0 &&
                 x->output[o].first_write < x->input[i].last_use)
-                x->input[i].safe_reg = take_reg(x, busy);
+                x->input[i].safe_reg = x->n_regs++;
 }
 
 static int pointer_of(const gd__group *x, gd__ref r) {
@@ -409,7 +410,7 @@ gd_status gd__group_finish(gd__group *x) {
     store_directly(x, home);
     input_regs(x, busy);
     result_regs(x, busy, last, home);
-    safe_regs(x, busy);
+    safe_regs(x);
     resolve(x);
     return GD_OK;
 }

@@ -273,7 +273,7 @@ static void release_group(gd__kernel *k) {
 static void describe(gd__group *x, int members) {
     const gd__space *s = &x->space;
     snprintf(x->base.text, sizeof x->base.text,
-             "group %s: %d nodes, %d ops, %d in, %d out, %d sums, tiles %lldx%lld, %lld tasks", x->kernels->name, members,
+             "group %s: %d nodes, %d ops, %d in, %d out, %d sums, %lldx%lld, %lld tasks", x->kernels->name, members,
              x->n_instrs, x->n_inputs, x->n_outputs, x->n_sums, (long long)s->tile[GD__ROW],
              (long long)s->tile[GD__COLUMN], (long long)(s->places * s->chunks));
 }

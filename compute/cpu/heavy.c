@@ -6,12 +6,14 @@
  * bf16: where the processor has bf16 arithmetic, oneDNN takes the operands as they are. Elsewhere they
  * are widened to f32 in scratch, which gives the same sums of the same products. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "compute/cpu/wino.h"
 
 typedef struct heavy {
     gd__kernel base;
     gd_node in[2], out;
+    gd_dtype out_type;
     gd_dnnl_op *op;      /* one of op, pieces and wino, or none: plain loops */
     gd__pieces pieces;
     bool use_wino;
@@ -20,6 +22,7 @@ typedef struct heavy {
     gd_dnnl_conv conv;   /* for the plain loops */
     int64_t count[3];    /* elements of a, b, out */
     bool widen[2], narrow;
+    bool clear;          /* zeros first: the data pass leaves rows of x that no output uses */
     size_t at[3], op_at; /* of the f32 copies and of the op's scratch, in scratch */
 } heavy;
 
@@ -34,6 +37,7 @@ static gd_status run_heavy(gd__kernel *k, const gd_memory *m) {
         in[i] = scratch + h->at[i];
     }
     void *out = h->narrow ? scratch + h->at[2] : m->node[h->out];
+    if (h->clear) memset(out, 0, (size_t)h->count[2] * (h->narrow ? sizeof(float) : gd_dtype_bytes(h->out_type)));
     if (h->op) GD_TRY(gd_dnnl_op_run(h->op, in[0], in[1], out, scratch + h->op_at));
     else if (h->pieces.n) GD_TRY(gd__pieces_run(&h->pieces, in[h->swap], in[!h->swap], out, scratch + h->op_at));
     else if (h->use_wino) gd__wino_run(&h->wino, in[0], in[1], out, scratch + h->op_at);
@@ -72,11 +76,12 @@ static int64_t reach(int64_t out, int64_t kernel, int64_t in, int64_t stride, in
     return (out - 1) * stride + kernel - in - before;
 }
 
-/* Puts the padding into oneDNN's terms; false for shapes that it does not do, or not reliably. */
-static bool conv_regular(gd_dnnl_conv *c) {
+/* Puts the padding into oneDNN's terms; false for padding as wide as the kernel, which not all of its
+ * implementations do. */
+static bool conv_regular(gd_dnnl_conv *c, bool *clear) {
     int64_t bottom = reach(c->p, c->r, c->h, c->stride, c->pad[0]);
     int64_t right = reach(c->q, c->s, c->w, c->stride, c->pad[2]);
-    if (c->pass == GD_DNNL_BACKWARD_DATA && (bottom < 0 || right < 0)) return false;
+    *clear = c->pass == GD_DNNL_BACKWARD_DATA && (bottom < 0 || right < 0);
     c->pad[1] = bottom > 0 ? bottom : 0;
     c->pad[3] = right > 0 ? right : 0;
     return c->pad[0] < c->r && c->pad[1] < c->r && c->pad[2] < c->s && c->pad[3] < c->s;
@@ -147,7 +152,7 @@ static gd_status choose(const gd_graph *g, const gd_node_info *n, gd_dnnl *d, gd
         gd_dnnl_conv c;
         conv_dims(g, n, &c);
         h->conv = c;
-        if (!conv_regular(&c)) {
+        if (!conv_regular(&c, &h->clear)) {
             h->widen[0] = h->widen[1] = in == GD_BF16;
             h->narrow = out == GD_BF16;
             return GD_OK;
@@ -197,6 +202,7 @@ gd_status gd__make_heavy(const gd_graph *g, gd_node n, gd_dnnl *d, gd__kernel **
     if (!h) GD_FAIL(NOMEM, "%s: no memory", i->name);
     h->base.release = release_heavy;
     h->out = n;
+    h->out_type = i->dtype;
     for (int j = 0; j < 2; j++) {
         h->in[j] = i->in[j];
         h->count[j] = gd_shape_count(gd_node_shape(g, i->in[j]));

@@ -11,7 +11,10 @@
 
 #include "compute/cpu/cpu.h"
 
-enum { PIECES = 16, MIN_FILTERS = 32, PRODUCT_PIECES = 8, MIN_BLOCK = 32 }; /* every piece of a product packs one operand again */
+enum {
+    PIECES = 16, MIN_FILTERS = 32,       /* weights                                                  */
+    PRODUCT_PIECES = 8, MIN_BLOCK = 32   /* fewer: every piece of a product packs one operand again */
+};
 static const int64_t PARTIAL_FLOATS = 1 << 22; /* of all partial weight gradients together */
 
 /* Largest divisor of n that is at most `most` and leaves blocks of at least `block`. */

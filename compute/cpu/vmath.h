@@ -2,8 +2,8 @@
  * IEEE add, multiply, divide, square root and integer operations. Without contraction (the build
  * forbids it) every instruction set gives the same bits.
  *
- * Measured worst errors over all float inputs (tests/unit/cpu_vmath.c): exp 1, log 1, tanh 2,
- * sigmoid 3, softplus 3 units in the last place (limits of the test; typical errors are half of it).
+ * Worst errors seen over two million floats of every size (tests/unit/cpu_vmath.c), in units of the last
+ * place: exp 0.94, log 0.74, tanh 1.2, sigmoid 2.1, softplus 1.8.
  * Special values: exp(-inf) = 0, exp(inf) = inf, log(0) = -inf, log(x < 0) = NaN, tanh(+-inf) = +-1,
  * NaN stays NaN. Subnormal results are kept unless the thread flushes them. */
 #ifndef GANDIST_COMPUTE_CPU_VMATH_H

@@ -103,7 +103,8 @@ typedef struct job {
     float *out, *u, *v, *m; /* v, m: of this thread */
 } job;
 
-/* The product takes whole groups of tiles: those behind the last must be numbers. */
+/* The product takes whole groups of tiles. Those behind the last are not used; as zeros they cost no
+ * traps for subnormal numbers. */
 static void clear_rest(const job *j, int64_t count, int64_t room) {
     int64_t step = v_step(j->x);
     for (int point = 0; point < j->x->shape.points && count < room; point++)
