@@ -3,12 +3,13 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <sched.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { SPINS = 20000 }; /* some tens of microseconds */
+enum { ALIGN = 64, SPINS = 20000 }; /* some tens of microseconds */
 
 gd_status gd__mpi_check(int code, const char *call, const char *file, int line) {
     char text[MPI_MAX_ERROR_STRING] = "unknown error";
@@ -18,21 +19,25 @@ gd_status gd__mpi_check(int code, const char *call, const char *file, int line) 
     return gd_raise(GD_MPI, file, line, "%.*s: %s", (int)strcspn(call, "("), call, text);
 }
 
+/* The library promises no alignment. Every rank maps the window at a page, so all find the same place. */
+static void *aligned(void *p) { return (void *)(((uintptr_t)p + ALIGN - 1) / ALIGN * ALIGN); }
+
 gd_status gd__window_new(MPI_Comm host, size_t bytes, MPI_Win *window, void **part) {
     void *mine;
     MPI_Info info;
     int size;
     GD_MPI(MPI_Comm_size(host, &size));
     GD_MPI(MPI_Info_create(&info));
-    MPI_Info_set(info, "alloc_shared_noncontig", "true"); /* parts start on pages of their own */
-    int code = MPI_Win_allocate_shared((MPI_Aint)(bytes ? bytes : 64), 1, info, host, &mine, window);
+    MPI_Info_set(info, "alloc_shared_noncontig", "true"); /* each part near the core that uses it */
+    int code = MPI_Win_allocate_shared((MPI_Aint)(bytes + ALIGN), 1, info, host, &mine, window);
     MPI_Info_free(&info);
     if (code != MPI_SUCCESS) return gd__mpi_check(code, "MPI_Win_allocate_shared", __FILE__, __LINE__);
-    memset(mine, 0, bytes);
+    memset(aligned(mine), 0, bytes);
     for (int r = 0; r < size; r++) {
         MPI_Aint length;
         int unit;
         GD_MPI(MPI_Win_shared_query(*window, r, &length, &unit, &part[r]));
+        part[r] = aligned(part[r]);
     }
     GD_MPI(MPI_Barrier(host)); /* every part is zero */
     return GD_OK;

@@ -8,7 +8,16 @@
 void gd_comm_free(gd_comm *c) {
     if (!c) return;
     free(c->gathered);
+    free(c->packed);
+    free(c->leaf);
     c->provider->free(c);
+}
+
+gd_status gd__comm_make_room(gd_comm *c) {
+    c->gathered = malloc((size_t)c->size * c->provider->piece);
+    c->packed = malloc(c->provider->piece);
+    if (!c->gathered || !c->packed) GD_FAIL(NOMEM, "communicator: no memory for sums over %d ranks", c->size);
+    return GD_OK;
 }
 
 void gd_comm_abort(gd_comm *c, int exit_code) {
@@ -63,21 +72,45 @@ gd_status gd_comm_sum_f64(gd_comm *c, double *x, size_t n) {
     return GD_OK;
 }
 
-static gd_status sum_piece(gd_comm *c, float *x, size_t n) {
-    enum { STACK_MAX = 64 };
-    const float *few[STACK_MAX], **part = few;
-    if (c->size > STACK_MAX && !(part = malloc((size_t)c->size * sizeof *part))) GD_FAIL(NOMEM, "sum over %d ranks", c->size);
-    gd_status st = c->provider->allgather(c, x, n * sizeof *x, c->gathered);
-    for (int r = 0; r < c->size; r++) part[r] = (const float *)c->gathered + (size_t)r * n;
-    if (st == GD_OK) gd__tree_sum(part, c->size, 0, n, x);
-    if (part != few) free(part);
-    return st;
+static gd_status room_for_leaves(gd_comm *c, size_t n) {
+    if (n <= c->n_leaves) return GD_OK;
+    const float **leaf = realloc(c->leaf, n * sizeof *leaf);
+    if (!leaf) GD_FAIL(NOMEM, "sum: no memory for %zu parts", n);
+    c->leaf = leaf;
+    c->n_leaves = n;
+    return GD_OK;
+}
+
+/* data: `parts` arrays of n floats in a row, at most a piece. */
+static gd_status sum_piece(gd_comm *c, const float *data, size_t parts, size_t n, float *out) {
+    size_t leaves = (size_t)c->size * parts;
+    GD_TRY(c->provider->allgather(c, data, parts * n * sizeof *data, c->gathered));
+    for (size_t k = 0; k < leaves; k++) c->leaf[k] = (const float *)c->gathered + k * n;
+    gd__tree_sum(c->leaf, (int)leaves, 0, n, out);
+    return GD_OK;
 }
 
 gd_status gd_comm_sum_f32(gd_comm *c, float *x, size_t n) {
     size_t most = c->provider->piece / sizeof *x;
     if (c->size == 1) return GD_OK;
-    for (size_t at = 0; at < n; at += most) GD_TRY(sum_piece(c, x + at, n - at < most ? n - at : most));
+    GD_TRY(room_for_leaves(c, (size_t)c->size));
+    for (size_t at = 0; at < n; at += most) GD_TRY(sum_piece(c, x + at, 1, n - at < most ? n - at : most, x + at));
+    return GD_OK;
+}
+
+gd_status gd_comm_sum_parts_f32(gd_comm *c, const float *const *part, int parts, size_t n, float *out) {
+    if (c->size == 1 || gd__tree_handed(parts) == 1) {
+        if (parts > 1 || out != part[0]) gd__tree_sum(part, parts, 0, n, out);
+        return gd_comm_sum_f32(c, out, n);
+    }
+    size_t count = (size_t)parts, most = c->provider->piece / sizeof *out / count;
+    if (!most) GD_FAIL(INTERNAL, "sum of %d parts a rank", parts);
+    GD_TRY(room_for_leaves(c, (size_t)c->size * count));
+    for (size_t at = 0; at < n; at += most) {
+        size_t now = n - at < most ? n - at : most;
+        for (size_t k = 0; k < count; k++) memcpy(c->packed + k * now, part[k] + at, now * sizeof *out);
+        GD_TRY(sum_piece(c, c->packed, count, now, out + at));
+    }
     return GD_OK;
 }
 

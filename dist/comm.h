@@ -39,6 +39,9 @@ GD_CHECKED gd_status gd_comm_allgather(gd_comm *c, const void *mine, size_t byte
 /* In place sum of n doubles (or floats) over ranks in the fixed tree of tree.h. */
 GD_CHECKED gd_status gd_comm_sum_f64(gd_comm *c, double *x, size_t n);
 GD_CHECKED gd_status gd_comm_sum_f32(gd_comm *c, float *x, size_t n);
+/* The same where every rank has `parts` (equal on all) neighbouring leaves: sum of size x parts arrays of
+ * n floats into out, which may be part[0]. Allocates only when size x parts is larger than ever before. */
+GD_CHECKED gd_status gd_comm_sum_parts_f32(gd_comm *c, const float *const *part, int parts, size_t n, float *out);
 
 /* After anything that can fail on one rank: every rank leaves with one answer. The failing rank keeps
  * its own message; the others get PEER with the message of the lowest failing rank. `local` not OK:

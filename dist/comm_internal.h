@@ -22,7 +22,14 @@ struct gd_comm {
     const gd__provider *provider;
     int rank, size, host_rank, host_size, hosts;
     struct gd__mpi *mpi;  /* provider mpi only */
-    void *gathered;       /* size x piece bytes, for sums */
+    /* of comm.c, for sums */
+    void *gathered;       /* size x piece bytes  */
+    float *packed;        /* piece bytes         */
+    const float **leaf;   /* n_leaves pointers   */
+    size_t n_leaves;
 };
+
+/* Memory for sums of c->size parts. Providers call it last. Errors: NOMEM. */
+GD_CHECKED gd_status gd__comm_make_room(gd_comm *c);
 
 #endif

@@ -56,7 +56,8 @@ static void mpi_abort(gd_comm *c, int exit_code) { MPI_Abort(c->mpi->world, exit
 
 static void mpi_free(gd_comm *c) {
     gd__mpi *m = c->mpi;
-    for (int w = 0; w < m->n_windows; w++) MPI_Win_free(&m->window[w]);
+    for (int w = 0; w < GD__WINDOWS_MAX; w++)
+        if (m->window[w] != MPI_WIN_NULL) MPI_Win_free(&m->window[w]);
     gd__board_free(m->board);
     if (m->leaders != MPI_COMM_NULL) MPI_Comm_free(&m->leaders);
     if (m->host != MPI_COMM_NULL) MPI_Comm_free(&m->host);
@@ -65,6 +66,24 @@ static void mpi_free(gd_comm *c) {
     free(m);
     free(c);
 }
+
+/* ---- windows of reducers: every rank of a host has the same ones under the same numbers ---- */
+
+gd_status gd__mpi_window(gd__mpi *m, size_t bytes, void **part, int *number) {
+    uint64_t unused;
+    GD_MPI(MPI_Allreduce(&m->given_back, &unused, 1, MPI_UINT64_T, MPI_BAND, m->host));
+    for (int w = 0; w < GD__WINDOWS_MAX; w++)
+        if (unused >> w & 1) GD_MPI(MPI_Win_free(&m->window[w]));
+    m->given_back &= ~unused;
+    for (int w = 0; w < GD__WINDOWS_MAX; w++) {
+        if (m->window[w] != MPI_WIN_NULL) continue;
+        *number = w;
+        return gd__window_new(m->host, bytes, &m->window[w], part);
+    }
+    GD_FAIL(INTERNAL, "gradients: more than %d reducers", GD__WINDOWS_MAX);
+}
+
+void gd__mpi_give_back(gd__mpi *m, int number) { m->given_back |= 1ull << number; }
 
 static gd_status init(gd__mpi *m) {
     int there, level;
@@ -80,11 +99,13 @@ static gd_status init(gd__mpi *m) {
     return GD_OK;
 }
 
-static gd_status split(gd_comm *c) {
+/* host < 0: as the machines are; else ranks of one number share a pretended host. */
+static gd_status split(gd_comm *c, int host) {
     gd__mpi *m = c->mpi;
     GD_MPI(MPI_Comm_rank(m->world, &c->rank));
     GD_MPI(MPI_Comm_size(m->world, &c->size));
-    GD_MPI(MPI_Comm_split_type(m->world, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &m->host));
+    if (host < 0) GD_MPI(MPI_Comm_split_type(m->world, MPI_COMM_TYPE_SHARED, c->rank, MPI_INFO_NULL, &m->host));
+    else GD_MPI(MPI_Comm_split(m->world, host, c->rank, &m->host));
     GD_MPI(MPI_Comm_rank(m->host, &c->host_rank));
     GD_MPI(MPI_Comm_size(m->host, &c->host_size));
     GD_MPI(MPI_Comm_split(m->world, c->host_rank ? MPI_UNDEFINED : 0, c->rank, &m->leaders));
@@ -100,7 +121,9 @@ static gd_status split(gd_comm *c) {
     return gd__board_new(m->host, &m->board);
 }
 
-gd_status gd_comm_mpi(gd_comm **out) {
+gd_status gd_comm_mpi(gd_comm **out) { return gd__comm_mpi_as(-1, out); }
+
+gd_status gd__comm_mpi_as(int host, gd_comm **out) {
     static const gd__provider mpi = {.name = "mpi",
                                      .bcast = mpi_bcast,
                                      .allgather = mpi_allgather,
@@ -118,11 +141,11 @@ gd_status gd_comm_mpi(gd_comm **out) {
         GD_FAIL(NOMEM, "communicator: no memory");
     }
     *m = (gd__mpi){.world = MPI_COMM_NULL, .host = MPI_COMM_NULL, .leaders = MPI_COMM_NULL, .plan = MPI_REQUEST_NULL};
+    for (int w = 0; w < GD__WINDOWS_MAX; w++) m->window[w] = MPI_WIN_NULL;
     *c = (gd_comm){.provider = &mpi, .mpi = m};
     GD_TRY_TO(fail, init(m));
-    GD_TRY_TO(fail, split(c));
-    c->gathered = malloc((size_t)c->size * GD__SLOT);
-    if (!c->gathered) GD_FAIL_TO(fail, NOMEM, "communicator: no memory for %d ranks", c->size);
+    GD_TRY_TO(fail, split(c, host));
+    GD_TRY_TO(fail, gd__comm_make_room(c));
     *out = c;
     return GD_OK;
 fail:

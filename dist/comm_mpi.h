@@ -5,7 +5,7 @@
 #include "dist/board.h"
 #include "dist/comm_internal.h"
 
-enum { GD__WINDOWS_MAX = 16 };
+enum { GD__WINDOWS_MAX = 64 };
 
 typedef struct gd__mpi {
     bool owns;            /* MPI was initialised here                                                */
@@ -15,12 +15,21 @@ typedef struct gd__mpi {
                              sum is a node of the tree                                               */
     gd__board *board;     /* of this host                                                            */
     MPI_Request plan;     /* of the broadcast under way                                              */
-    MPI_Win window[GD__WINDOWS_MAX]; /* of reducers: freeing one is collective, so it waits for the end,
-                             which all ranks reach together                                          */
-    int n_windows;
+    /* Of reducers. Freeing a window is collective, giving it back is not: those that all ranks of the host
+     * have given back are freed when the next one is made, and at the end. */
+    MPI_Win window[GD__WINDOWS_MAX];
+    uint64_t given_back;  /* a bit a window */
 } gd__mpi;
 
 /* Waits without keeping the core from ranks that still compute. */
 GD_CHECKED gd_status gd__mpi_wait(MPI_Request *request);
+
+/* Shared memory of this host, part: as gd__window_new. *number: for gd__mpi_give_back. Collective. */
+GD_CHECKED gd_status gd__mpi_window(gd__mpi *m, size_t bytes, void **part, int *number);
+void gd__mpi_give_back(gd__mpi *m, int number);
+
+/* gd_comm_mpi where ranks that give the same number form a host; all of them must really share one
+ * machine. Tests run the paths between hosts with it. Collective. */
+GD_CHECKED gd_status gd__comm_mpi_as(int host, gd_comm **out);
 
 #endif

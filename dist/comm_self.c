@@ -43,11 +43,9 @@ gd_status gd_comm_self(gd_comm **out) {
                                       .piece = 4096};
     gd_comm *c = calloc(1, sizeof *c);
     if (!c) GD_FAIL(NOMEM, "communicator: no memory");
-    *c = (gd_comm){.provider = &self, .size = 1, .host_size = 1, .hosts = 1, .gathered = malloc(self.piece)};
-    if (!c->gathered) {
-        free(c);
-        GD_FAIL(NOMEM, "communicator: no memory");
-    }
-    *out = c;
-    return GD_OK;
+    *c = (gd_comm){.provider = &self, .size = 1, .host_size = 1, .hosts = 1};
+    gd_status st = gd__comm_make_room(c);
+    if (st == GD_OK) *out = c;
+    else gd_comm_free(c);
+    return st;
 }

@@ -17,6 +17,19 @@ static void count_state(const gd_trainer *t, gd_train_cost *out) {
         if (!t->slot[i].info->buffer) out->params[t->slot[i].group] += (int64_t)t->slot[i].count;
 }
 
+/* Rank 0 also samples, on the memory of its first shard if that is large enough. */
+static gd_status count_sampler(const gd_trainer *t, size_t *arena, gd_train_cost *out) {
+    const gd_net_spec *g = &gd_gan_get_spec(t->gan)->generator;
+    gd_program *p;
+    GD_TRY(gd__make_sampler(t, &p));
+    gd_program_stats s = gd_program_get_stats(p);
+    gd_program_free(p);
+    if (s.arena_bytes > *arena) *arena = s.arena_bytes;
+    out->activation_bytes += s.shared_bytes + GD__SAMPLER_BATCH * sizeof(float) *
+                             (size_t)(g->latent + g->height * g->width_px * g->channels);
+    return GD_OK;
+}
+
 static gd_status count_programs(const gd_trainer *t, gd_train_cost *out) {
     gd_plan_rules rules = {.schedule = t->config.schedule, .global_batch = t->config.gan.global_batch, .until = INT64_MAX};
     gd_counters usual = {.step = t->config.schedule.warmup_steps + 1}; /* no burst */
@@ -36,6 +49,7 @@ static gd_status count_programs(const gd_trainer *t, gd_train_cost *out) {
         out->flops += s.flops * (double)(times * t->local);
         out->collective_bytes += s.collective_bytes * (size_t)times;
     }
+    GD_TRY(count_sampler(t, &arena, out));
     out->activation_bytes += arena * (size_t)t->local;
     return GD_OK;
 }

@@ -1,3 +1,4 @@
+/* dist/optimizer.c -- one pass over a range per update; elements do not know of each other. */
 #include "dist/optimizer.h"
 
 #include <math.h>
@@ -27,9 +28,10 @@ double gd_optimizer_momentum(const gd_optimizer_spec *s, int64_t step) {
     return s->momentum + (s->momentum_final - s->momentum) * (t < 0 ? 0 : t > 1 ? 1 : t);
 }
 
-/* Numbers of one update; loops below work in float, as PyTorch does. */
+/* Numbers of one update. As in PyTorch they are made in double and rounded once, and the loops below
+ * work in float. */
 typedef struct update {
-    float lr, scale, decay, clip, eps, b1, b2, correct1, correct2, alpha, momentum;
+    float rate, scale, decay, clip, eps, b1, rest1, b2, rest2, root2, alpha, rest, momentum;
 } update;
 
 static inline float limit(float p, float clip) {
@@ -42,10 +44,10 @@ static void adam(const update *u, size_t n, float *restrict p, const float *rest
 #pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < n; i++) {
         float d = g[i] * u->scale + u->decay * p[i];
-        m[i] = u->b1 * m[i] + (1 - u->b1) * d;
-        v[i] = u->b2 * v[i] + (1 - u->b2) * d * d;
-        float root = sqrtf(v[i]) / u->correct2 + u->eps;
-        p[i] = limit(p[i] - u->lr / u->correct1 * (m[i] / root), u->clip);
+        m[i] = u->b1 * m[i] + u->rest1 * d;
+        v[i] = u->b2 * v[i] + u->rest2 * d * d;
+        float root = sqrtf(v[i]) / u->root2 + u->eps;
+        p[i] = limit(p[i] - u->rate * (m[i] / root), u->clip);
     }
 }
 
@@ -53,8 +55,8 @@ static void rmsprop(const update *u, size_t n, float *restrict p, const float *r
 #pragma omp parallel for simd schedule(static)
     for (size_t i = 0; i < n; i++) {
         float d = g[i] * u->scale + u->decay * p[i];
-        v[i] = u->alpha * v[i] + (1 - u->alpha) * d * d;
-        p[i] = limit(p[i] - u->lr * (d / (sqrtf(v[i]) + u->eps)), u->clip);
+        v[i] = u->alpha * v[i] + u->rest * d * d;
+        p[i] = limit(p[i] - u->rate * (d / (sqrtf(v[i]) + u->eps)), u->clip);
     }
 }
 
@@ -63,27 +65,31 @@ static void momentum(const update *u, size_t n, float *restrict p, const float *
     for (size_t i = 0; i < n; i++) {
         float d = g[i] * u->scale + u->decay * p[i];
         v[i] = u->momentum * v[i] + d;
-        p[i] = limit(p[i] - u->lr * v[i], u->clip);
+        p[i] = limit(p[i] - u->rate * v[i], u->clip);
     }
 }
 
 static void plain(const update *u, size_t n, float *restrict p, const float *restrict g) {
 #pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < n; i++) p[i] = limit(p[i] - u->lr * (g[i] * u->scale + u->decay * p[i]), u->clip);
+    for (size_t i = 0; i < n; i++) p[i] = limit(p[i] - u->rate * (g[i] * u->scale + u->decay * p[i]), u->clip);
 }
 
 void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t number, double scale, double clip,
                          size_t n, float *p, const float *g, float *m, float *v) {
-    update u = {.lr = (float)gd_optimizer_lr(s, step, number - 1),
+    bool is_adam = s->kind == GD_ADAM;
+    double lr = gd_optimizer_lr(s, step, number - 1);
+    update u = {.rate = (float)(is_adam ? lr / (1 - pow(s->beta1, (double)number)) : lr),
                 .scale = (float)scale,
                 .decay = (float)s->weight_decay,
                 .clip = (float)clip,
                 .eps = (float)s->eps,
                 .b1 = (float)s->beta1,
+                .rest1 = (float)(1 - s->beta1),
                 .b2 = (float)s->beta2,
-                .correct1 = (float)(1 - pow(s->beta1, (double)number)),
-                .correct2 = (float)sqrt(1 - pow(s->beta2, (double)number)),
+                .rest2 = (float)(1 - s->beta2),
+                .root2 = (float)(is_adam ? sqrt(1 - pow(s->beta2, (double)number)) : 1),
                 .alpha = (float)s->alpha,
+                .rest = (float)(1 - s->alpha),
                 .momentum = (float)gd_optimizer_momentum(s, step)};
     switch (s->kind) {
     case GD_ADAM: adam(&u, n, p, g, m, v); break;

@@ -7,24 +7,26 @@
 
 /* ---- shards ---- */
 
-static int64_t nearest_batch(int64_t batch, int64_t shards, int direction) {
-    int64_t low = batch / shards * shards;
-    return direction < 0 ? low : low + shards;
+static gd_status refuse_batch(int64_t batch, int ranks) {
+    int64_t low = batch / ranks * ranks, high = low + ranks;
+    char fits[64];
+    if (low) snprintf(fits, sizeof fits, "%lld or %lld", (long long)low, (long long)high);
+    else snprintf(fits, sizeof fits, "%lld", (long long)high);
+    GD_FAIL(CONFIG, "batch.global: global batch %lld over %d ranks does not divide; use %s, or another number of ranks",
+            (long long)batch, ranks, fits);
 }
 
 gd_status gd__divide(gd_trainer *t, int ranks, int rank) {
     int64_t batch = t->config.gan.global_batch, shards = t->config.shards ? t->config.shards : ranks;
-    if (batch % ranks)
-        GD_FAIL(CONFIG, "batch.global: global batch %lld over %d ranks does not divide; use %lld or %lld, or another number of ranks",
-                (long long)batch, ranks, (long long)(nearest_batch(batch, ranks, -1) ? nearest_batch(batch, ranks, -1) : ranks),
-                (long long)nearest_batch(batch, ranks, 1));
+    if (batch % ranks) return refuse_batch(batch, ranks);
     if (batch % shards)
         GD_FAIL(CONFIG, "numerics.shards: global batch %lld cannot be cut into %lld shards", (long long)batch, (long long)shards);
-    if (!gd__tree_fits(shards, ranks))
-        GD_FAIL(CONFIG, "numerics.shards: %lld shards over %d ranks; each rank must have a power of two of them, so that sums "
-                "are the same for every number of ranks", (long long)shards, ranks);
+    if (shards % ranks || shards > GD__TREE_LEAVES)
+        GD_FAIL(CONFIG, "numerics.shards: %lld shards over %d ranks; every rank must have equally many, and all together at most %d",
+                (long long)shards, ranks, GD__TREE_LEAVES);
     t->shards = shards;
     t->local = shards / ranks;
+    t->handed = gd__tree_handed(t->local);
     t->first = t->local * rank;
     t->n = batch / shards;
     return GD_OK;
@@ -142,8 +144,10 @@ static gd_status make_memory(gd_trainer *t) {
     t->pause = calloc(local, sizeof *t->pause);
     t->part = calloc(local, sizeof *t->part);
     t->shard_value = calloc(local, sizeof *t->shard_value);
+    t->measured = calloc((size_t)t->handed * GD__METRICS_MAX, sizeof *t->measured);
     t->metric_value = gd__aligned(local * GD__METRICS_MAX * GD__UNIT * sizeof(float));
-    if (!t->memory || !t->real || !t->pause || !t->part || !t->metric_value || !t->shard_value) GD_FAIL(NOMEM, "%zu shards", local);
+    if (!t->memory || !t->real || !t->pause || !t->part || !t->metric_value || !t->shard_value || !t->measured)
+        GD_FAIL(NOMEM, "%zu shards", local);
     for (size_t l = 0; l < local; l++) {
         t->memory[l] = gd__aligned(t->memory_bytes);
         t->real[l] = gd__aligned((size_t)t->n * sample);
@@ -202,6 +206,7 @@ void gd__free_programs(gd_trainer *t) {
     free(t->part);
     free(t->metric_value);
     free(t->shard_value);
+    free(t->measured);
     free(t->sampler_z);
     free(t->sampler_image);
 }

@@ -6,11 +6,14 @@
 #include "base/log.h"
 #include "dist/trainer.h"
 
+/* Overfitting one batch stays with the very first one. */
+static uint64_t first_draw(const gd_trainer *t) { return t->config.overfit_batch ? 0 : t->counters.cursor; }
+
 gd_status gd__open_loader(gd_trainer *t) {
     int ranks = gd_comm_size(t->comm), rank = gd_comm_rank(t->comm);
     int64_t local = t->config.gan.global_batch / ranks;
     gd_loader_opts o = {.seed = t->config.seed, .global = t->config.gan.global_batch, .first = local * rank, .local = local,
-                        .cursor = t->counters.cursor, .workers = t->config.loader_workers, .depth = t->config.loader_depth};
+                        .cursor = first_draw(t), .workers = t->config.loader_workers, .depth = t->config.loader_depth};
     return gd_loader_open(t->data, &o, &t->loader);
 }
 
@@ -20,9 +23,10 @@ static gd_status check_origin(const gd_trainer *t, const char *path, const gd_st
         char *difference = NULL;
         if (t->config.recipe_difference)
             GD_TRY(t->config.recipe_difference(s->recipe_text, t->config.recipe_text, &difference));
+        bool told = difference && *difference;
         gd_status st = gd_raise(GD_CONFIG, __FILE__, __LINE__,
-                                "%s: was trained under another recipe%s%s; set these keys back, or start anew with --fresh or another --out",
-                                path, difference && *difference ? ":\n" : "", difference ? difference : "");
+                                "%s: was trained under another recipe%s%s; set %s back, or start anew with --fresh or another --out",
+                                path, told ? ":\n" : "", told ? difference : "", told ? "these keys" : "its keys");
         free(difference);
         return st;
     }
@@ -58,7 +62,7 @@ static gd_status load_state(gd_trainer *t, const char *path, bool *refused) {
 gd_status gd_trainer_load(gd_trainer *t, const char *checkpoint) {
     bool refused;
     GD_TRY(gd_comm_agree(t->comm, load_state(t, checkpoint, &refused)));
-    gd_status st = gd_loader_seek(t->loader, t->counters.cursor);
+    gd_status st = gd_loader_seek(t->loader, first_draw(t));
     return gd_comm_agree(t->comm, st);
 }
 
@@ -72,7 +76,7 @@ static gd_status try_one(gd_trainer *t, const char *path, bool *next) {
     double refused = mine != GD_OK && (refused_here || !is_damage(mine));
     gd_status agreed = gd_comm_agree(t->comm, mine);
     *next = false;
-    if (agreed == GD_OK) return gd_comm_agree(t->comm, gd_loader_seek(t->loader, t->counters.cursor));
+    if (agreed == GD_OK) return gd_comm_agree(t->comm, gd_loader_seek(t->loader, first_draw(t)));
     GD_TRY(gd_comm_sum_f64(t->comm, &refused, 1));
     *next = refused == 0;
     return agreed;

@@ -62,7 +62,6 @@ static gd_status allocate_group(gd_trainer *t, gd_group g) {
               (a->partial = calloc(a->count / 4096 + 1, sizeof *a->partial));
     for (int m = 0; ok && m < gd_optimizer_moments(&t->config.optimizer[g]); m++) ok = (a->moment[m] = gd__aligned(bytes));
     if (ok && has_ema(t, g)) ok = (a->ema = gd__aligned(bytes));
-    for (int64_t l = 1; ok && l < t->local; l++) ok = (a->grad[l] = gd__aligned(bytes));
     if (!ok) GD_FAIL(NOMEM, "training state: no memory for %zu parameters and their optimiser", a->count);
     return GD_OK;
 }
@@ -82,8 +81,9 @@ gd_status gd__allocate_state(gd_trainer *t) {
     if (st == GD_OK) st = allocate_buffers(t);
     GD_TRY(gd_comm_agree(t->comm, st));
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
-        GD_TRY(gd_reducer_new(t->comm, t->group[g].count, 0, &t->group[g].reducer));
-        t->group[g].grad[0] = gd_reducer_arena(t->group[g].reducer);
+        gd__arenas *a = &t->group[g];
+        GD_TRY(gd_reducer_new(t->comm, a->count, (int)t->local, 0, &a->reducer));
+        for (int64_t l = 0; l < t->local; l++) a->grad[l] = gd_reducer_arena(a->reducer, (int)l);
     }
     return GD_OK;
 }
@@ -91,7 +91,6 @@ gd_status gd__allocate_state(gd_trainer *t) {
 void gd__free_state(gd_trainer *t) {
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         gd__arenas *a = &t->group[g];
-        for (int64_t l = 1; a->grad && l < t->local; l++) free(a->grad[l]);
         gd_reducer_free(a->reducer);
         free(a->grad);
         free(a->partial);

@@ -11,11 +11,13 @@ static gd_status load_batch(gd_trainer *t) {
     gd_batch b;
     if (t->have_batch) return GD_OK;
     gd_status st = gd_loader_next(t->loader, &b);
-    GD_TRY(gd_comm_agree(t->comm, st));
+    st = gd_comm_agree(t->comm, st);
+    if (st != GD_OK) t->together = true;
+    GD_TRY(st);
     size_t bytes = (size_t)t->n * gd_sample_bytes(gd_dataset_shape(t->data, 0));
     for (int64_t l = 0; l < t->local; l++) memcpy(t->real[l], (const char *)b.part[0] + (size_t)l * bytes, bytes);
     t->now.data += b.wait_s;
-    t->have_batch = t->config.overfit_batch;
+    t->have_batch = t->config.overfit_batch; /* the loader starts at 0 then: gd__open_loader */
     return GD_OK;
 }
 
@@ -29,8 +31,7 @@ static gd_status serve(gd_trainer *t) {
         if (p[l].kind != GD_PAUSE_COLLECTIVE || p[l].count != p[0].count)
             GD_FAIL(INTERNAL, "%s: shards wait for different sums", p[0].name);
     }
-    if (t->local > 1) gd__tree_sum(t->part, (int)t->local, 0, n, p[0].data);
-    GD_TRY(gd_comm_sum_f32(t->comm, p[0].data, n));
+    GD_TRY(gd_comm_sum_parts_f32(t->comm, t->part, (int)t->local, n, p[0].data));
     for (int64_t l = 1; l < t->local; l++) memcpy(p[l].data, p[0].data, n * sizeof(float));
     t->now.collective += gd__seconds() - start;
     return GD_OK;
@@ -59,7 +60,7 @@ static gd_status resume_all(gd_trainer *t, gd_step_kind k) {
     return GD_OK;
 }
 
-/* Sums of the metrics over the local shards; those that this kind does not have stay. */
+/* What this rank hands over of each metric that this kind has; the others stay as they are. */
 static void collect_metrics(gd_trainer *t, gd_step_kind k) {
     const gd_binding *b;
     int n = gd_program_bindings(t->kind[k].program, &b);
@@ -68,7 +69,10 @@ static void collect_metrics(gd_trainer *t, gd_step_kind k) {
         int m = gd__metric_index(t, b[i].name + 7);
         for (int64_t l = 0; l < t->local; l++)
             t->shard_value[l] = t->metric_value[((size_t)l * GD__METRICS_MAX + (size_t)m) * GD__UNIT];
-        t->now.metric[m] = gd__tree_sum_f64(t->shard_value, (int)t->local, 1);
+        double sum = gd__tree_sum_f64(t->shard_value, (int)t->local, 1);
+        if (t->handed == 1) t->measured[m] = sum;
+        else memcpy(t->measured + m * t->handed, t->shard_value, (size_t)t->local * sizeof(double));
+        gd__watch(t, m, sum);
     }
 }
 

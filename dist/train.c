@@ -5,11 +5,11 @@
 
 #include "base/log.h"
 #include "dist/trainer.h"
-#include "dist/tree.h"
 
 /* ---- making ---- */
 
-static const char *const own_metrics[] = {"grad_norm_d", "grad_norm_g", "lr_d", "lr_g"};
+/* Every rank knows these by itself; those of the programs come after them. */
+static const char *const own_metrics[GD__OWN_METRICS] = {"grad_norm_d", "grad_norm_g", "lr_d", "lr_g"};
 
 static gd_status check_config(const gd_train_config *c) {
     if (c->executor->element_bytes(GD_F32) != sizeof(float))
@@ -26,21 +26,14 @@ static gd_status prepare(gd_trainer *t) {
     GD_TRY(gd__divide(t, gd_comm_size(t->comm), gd_comm_rank(t->comm)));
     GD_TRY(gd_gan_new(&t->config.gan, &t->gan));
     GD_TRY(gd__layout_state(t));
-    for (size_t m = 0; m < sizeof own_metrics / sizeof *own_metrics; m++) GD_TRY(gd__add_metric(t, own_metrics[m], &index));
+    for (int m = 0; m < GD__OWN_METRICS; m++) GD_TRY(gd__add_metric(t, own_metrics[m], &index));
     t->data_fingerprint = gd_dataset_fingerprint(t->data);
     return GD_OK;
 }
 
-typedef struct control { /* what every rank tells the others after an iteration */
-    int32_t wish;
-    double seconds, data, comm;
-    double metric[GD__METRICS_MAX];
-} control;
-
 static gd_status build(gd_trainer *t) {
-    t->control = calloc((size_t)gd_comm_size(t->comm) + 1, sizeof(control));
-    if (!t->control) GD_FAIL(NOMEM, "trainer: no memory");
     GD_TRY(gd__make_programs(t));
+    GD_TRY(gd__make_control(t));
     if (gd_comm_rank(t->comm) == 0) GD_TRY(gd__open_sampler(t));
     gd__initialise_state(t);
     GD_TRY(gd__make_view(t));
@@ -73,7 +66,7 @@ void gd_trainer_free(gd_trainer *t) {
     gd__free_state(t);
     gd_gan_free(t->gan);
     gd_arena_free(t->arena);
-    free(t->control);
+    gd__free_control(t);
     free(t);
 }
 
@@ -85,55 +78,19 @@ const gd_gan *gd_trainer_gan(const gd_trainer *t) { return t->gan; }
 static gd_status run_plan(gd_trainer *t) {
     const gd_schedule_spec *s = &t->config.schedule;
     t->now = (gd__measured){0};
-    for (int m = 0; m < GD__METRICS_MAX; m++) t->now.metric[m] = NAN;
+    for (int m = 0; m < t->n_metrics * t->handed; m++) t->measured[m] = NAN;
     int64_t programs = gd_plan_programs(&t->plan, s);
     for (int64_t i = 0; i < programs; i++)
         GD_TRY(gd__run_program(t, gd_plan_kind(&t->plan, s, i), (int64_t)t->plan.start.draws + i));
     return GD_OK;
 }
 
-/* Tells the others how it went here and learns how it went there: metrics become sums over all shards,
- * the strongest wish and the slowest times become everybody's. */
-static gd_status exchange_control(gd_trainer *t, double seconds, control *out) {
-    int size = gd_comm_size(t->comm);
-    control *all = t->control, *mine = &all[size];
-    *mine = (control){.wish = t->hooks.poll ? t->hooks.poll(t->hooks.ctx) : 0, .seconds = seconds, .data = t->now.data,
-                      .comm = t->now.reduce + t->now.collective};
-    memcpy(mine->metric, t->now.metric, sizeof mine->metric);
-    GD_TRY(gd_comm_allgather(t->comm, mine, sizeof *mine, all));
-    *out = all[0];
-    for (int r = 1; r < size; r++) {
-        if (all[r].wish > out->wish) out->wish = all[r].wish;
-        out->seconds = fmax(out->seconds, all[r].seconds);
-        out->data = fmax(out->data, all[r].data);
-        out->comm = fmax(out->comm, all[r].comm);
-    }
-    int own = sizeof own_metrics / sizeof *own_metrics;
-    for (int m = own; m < t->n_metrics; m++)
-        out->metric[m] = gd__tree_sum_f64(&all[0].metric[m], size, sizeof *all / sizeof(double));
-    return GD_OK;
-}
-
-/* NaN means "not measured" for what this iteration did not run; what it ran must be finite. */
-static gd_status check_finite(const gd_trainer *t, const control *c) {
-    bool d = t->plan.d_steps > 0, g = t->plan.g_steps > 0;
-    for (int m = 0; m < t->n_metrics; m++) {
-        const char *name = t->metric[m];
-        size_t n = strlen(name);
-        bool ran = name[n - 1] == 'g' ? g : d;
-        if (!ran || isfinite(c->metric[m])) continue;
-        if (isnan(c->metric[m]) && isnan(t->now.metric[m]) && !strncmp(name, "d_fake_g", 8)) continue;
-        GD_FAIL(NUMERIC, "step %lld: %s is %g; lower the learning rate, clip gradients (optimizer.*.clip_norm), or go on from an "
-                "older checkpoint with another seed", (long long)t->plan.step, name, c->metric[m]);
-    }
-    return GD_OK;
-}
-
-static void keep_times(gd_trainer *t, const control *c) {
+static void keep_times(gd_trainer *t, const gd__control *c) {
     const double now[GD__TIMES] = {t->now.d_step, t->now.g_step, t->now.reduce + t->now.collective, t->now.optimizer, t->now.data,
                                    c->seconds};
     for (int k = 0; k < GD__TIMES; k++) t->times[k][t->n_times % GD__TIMES_MAX] = (float)now[k];
     t->n_times++;
+    t->log_seconds += c->seconds;
     t->log_wait += c->data;
     t->log_comm += c->comm;
     t->log_iterations++;
@@ -141,20 +98,20 @@ static void keep_times(gd_trainer *t, const control *c) {
 
 /* ---- what follows an iteration ---- */
 
-static gd_status tell_metrics(gd_trainer *t, const control *c) {
+static gd_status tell_metrics(gd_trainer *t, const gd__control *c) {
     double now = gd__seconds(), n = (double)t->log_iterations;
     gd_metrics m = {.step = t->counters.step, .images = t->counters.cursor, .count = t->n_metrics, .name = t->metric,
-                    .value = c->metric, .seconds = c->seconds, .data_wait_s = t->log_wait / n, .exposed_comm_s = t->log_comm / n};
-    int64_t updates = t->plan.d_steps > t->plan.g_steps ? t->plan.d_steps : t->plan.g_steps;
-    m.images_per_s = n * (double)(updates * t->config.gan.global_batch) / (now - t->log_started);
+                    .value = c->metric, .seconds = t->log_seconds / n, .data_wait_s = t->log_wait / n, .exposed_comm_s = t->log_comm / n};
+    m.images_per_s = (double)(t->counters.cursor - t->log_cursor) / (now - t->log_started);
     t->log_started = now;
-    t->log_wait = t->log_comm = 0;
+    t->log_cursor = t->counters.cursor;
+    t->log_seconds = t->log_wait = t->log_comm = 0;
     t->log_iterations = 0;
     return t->hooks.on_metrics ? t->hooks.on_metrics(t->hooks.ctx, &m) : GD_OK;
 }
 
 /* Rank 0 reports; a report that fails ends the run on all ranks. */
-static gd_status report(gd_trainer *t, const control *c) {
+static gd_status report(gd_trainer *t, const gd__control *c) {
     gd_status st = GD_OK;
     if (!(t->plan.flags & (GD_PLAN_LOG | GD_PLAN_SAMPLE))) return GD_OK;
     if (gd_comm_rank(t->comm) == 0) {
@@ -163,34 +120,6 @@ static gd_status report(gd_trainer *t, const control *c) {
             st = t->hooks.on_samples(t->hooks.ctx, t->counters.step);
     }
     return gd_comm_agree(t->comm, st);
-}
-
-static int times_seen(const uint64_t *hash, int n, uint64_t h) {
-    int times = 0;
-    for (int r = 0; r < n; r++) times += hash[r] == h;
-    return times;
-}
-
-/* Replicas must hold the same bytes; the ranks outside the majority are named. */
-static gd_status check_replicas(gd_trainer *t) {
-    int size = gd_comm_size(t->comm), most = 0;
-    if (size == 1) return GD_OK;
-    uint64_t mine = gd__replica_hash(t), *all = malloc((size_t)size * sizeof *all), usual = 0;
-    gd_status st = gd_comm_agree(t->comm, all ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "replica check: no memory"));
-    if (st == GD_OK) st = gd_comm_allgather(t->comm, &mine, sizeof mine, all);
-    char odd[256] = "";
-    for (int r = 0; st == GD_OK && r < size; r++)
-        if (times_seen(all, size, all[r]) > most) {
-            most = times_seen(all, size, all[r]);
-            usual = all[r];
-        }
-    for (int r = 0, at = 0; st == GD_OK && r < size; r++)
-        if (all[r] != usual && at < (int)sizeof odd - 16) at += snprintf(odd + at, sizeof odd - (size_t)at, "%s%d", at ? ", " : "", r);
-    free(all);
-    if (st == GD_OK && *odd)
-        st = gd_raise(GD_DIVERGED, __FILE__, __LINE__, "step %lld: the parameters of rank %s differ from those of the other ranks; "
-                      "suspect the memory or processor of that host, and go on from an older checkpoint", (long long)t->counters.step, odd);
-    return st;
 }
 
 /* Saves. A save that fails ends the run only when nothing comes after it: older checkpoints stay. */
@@ -211,24 +140,29 @@ static gd_status save(gd_trainer *t, bool last) {
 }
 
 /* Wishes: 1 save and go on, 2 save and leave, 3 leave. */
-static gd_status finish_iteration(gd_trainer *t, const control *c) {
-    bool leave = c->wish >= 2, saving = (t->plan.flags & GD_PLAN_SAVE || c->wish == 1 || c->wish == 2) && c->wish != 3;
+static gd_status finish_iteration(gd_trainer *t, const gd__control *c) {
+    bool at_once = c->wish == 3, last = t->plan.flags & GD_PLAN_STOP;
+    bool saving = !at_once && (t->plan.flags & GD_PLAN_SAVE || c->wish);
     GD_TRY(report(t, c));
-    if (saving || t->plan.flags & GD_PLAN_CHECK) GD_TRY(check_replicas(t));
-    if (saving) GD_TRY(save(t, leave || t->plan.flags & GD_PLAN_STOP));
-    if (!leave || t->plan.flags & GD_PLAN_STOP) return GD_OK;
-    GD_FAIL(REQUEUE, "step %lld: %s", (long long)t->counters.step,
-            c->wish == 2 ? "saved on request; start again to go on" : "left on request without saving; start again to go on from the last checkpoint");
+    if (saving || t->plan.flags & GD_PLAN_CHECK) GD_TRY(gd__check_replicas(t));
+    if (saving) GD_TRY(save(t, last || c->wish == 2));
+    if (at_once)
+        GD_FAIL(REQUEUE, "step %lld: left on request without saving; start again to go on from the last checkpoint",
+                (long long)t->counters.step);
+    if (c->wish == 2 && !last) GD_FAIL(REQUEUE, "step %lld: saved on request; start again to go on", (long long)t->counters.step);
+    return GD_OK;
 }
 
 static gd_status iterate(gd_trainer *t, const gd_plan_rules *rules) {
-    control c;
+    gd__control c;
     double start = gd__seconds();
+    t->together = false; /* what fails inside a program fails on one rank */
     GD_TRY(run_plan(t));
+    t->together = true;
     t->counters = gd_plan_after(&t->plan, rules);
-    GD_TRY(exchange_control(t, gd__seconds() - start, &c));
+    GD_TRY(gd__exchange_control(t, gd__seconds() - start, &c));
     keep_times(t, &c);
-    GD_TRY(check_finite(t, &c));
+    GD_TRY(gd__check_finite(t, &c));
     return finish_iteration(t, &c);
 }
 
@@ -248,10 +182,22 @@ static gd_status announce(gd_trainer *t, const gd_plan_rules *rules, const gd_co
     return gd_comm_ibcast_start(t->comm, &t->next, sizeof t->next);
 }
 
+/* After an error: the plan that is under way is not needed. When all ranks are here it is received, and
+ * the communicator is as good as before. When this one is alone the others may wait in a sum and would
+ * not pass it on: waiting for it could last for ever. */
+static gd_status take_back(gd_trainer *t, gd_status st) {
+    gd_error e;
+    if (!t->together || st == GD_MPI) return st;
+    gd_error_save(st, &e);
+    GD_TRY(gd_comm_ibcast_finish(t->comm));
+    return gd_error_restore(&e);
+}
+
 gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
     gd_plan_rules rules = make_rules(t, until);
     if (t->counters.step >= until) return GD_OK;
     t->log_started = gd__seconds();
+    t->log_cursor = t->counters.cursor;
     GD_TRY(announce(t, &rules, &t->counters));
     for (bool more = true; more;) {
         GD_TRY(gd_comm_ibcast_finish(t->comm));
@@ -260,11 +206,7 @@ gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
         gd_counters after = gd_plan_after(&t->plan, &rules);
         if (more) GD_TRY(announce(t, &rules, &after));
         gd_status st = iterate(t, &rules);
-        if (st != GD_OK && more) {
-            gd_error e;
-            gd_error_save(st, &e);
-            if (gd_comm_ibcast_finish(t->comm) == GD_OK) gd_error_restore(&e);
-        }
+        if (st != GD_OK && more) st = take_back(t, st);
         GD_TRY(st);
     }
     return GD_OK;

@@ -23,7 +23,8 @@ typedef struct gd_train_config {
     double ema_decay;            /* of G; 0: off                                                    */
     int64_t ema_start;
     int64_t total_steps;         /* what schedules count on                                         */
-    int64_t shards;              /* 0: one per rank; else a multiple of the rank count              */
+    int64_t shards;              /* 0: one per rank; else a multiple of the rank count: the same bits on
+                                    every number of ranks that divides it                           */
     gd_precision precision;
     const gd_executor *executor;
     int loader_workers, loader_depth;
@@ -48,9 +49,9 @@ typedef struct gd_metrics {
     int count;
     const char *const *name;     /* "loss_d", "d_real", "grad_norm_g", "lr_g", ...                  */
     const double *value;         /* NaN: not measured in this interval                              */
-    double seconds;              /* of this iteration, slowest rank                                 */
-    double images_per_s;         /* over the log interval                                           */
-    double data_wait_s, exposed_comm_s; /* per iteration, slowest rank, over the log interval       */
+    double images_per_s;         /* real samples drawn, over the log interval                       */
+    double seconds, data_wait_s, exposed_comm_s; /* means of an iteration's, slowest rank, over the
+                                    log interval                                                    */
 } gd_metrics;
 
 typedef struct gd_train_hooks {  /* all optional; called on every rank unless said otherwise        */
@@ -68,7 +69,7 @@ typedef struct gd_train_hooks {  /* all optional; called on every rank unless sa
 
 typedef struct gd_trainer gd_trainer;
 
-/* What a run would cost: filled without allocating training state (for --dry-run). Not collective. */
+/* What a run would cost rank 0: filled without allocating training state (for --dry-run). Not collective. */
 typedef struct gd_train_cost {
     int64_t params[GD_GROUP_COUNT];
     size_t param_bytes, grad_bytes, optimizer_bytes, ema_bytes, activation_bytes, loader_bytes;
@@ -99,7 +100,7 @@ const gd_gan *gd_trainer_gan(const gd_trainer *t); /* owner: t */
  * Not collective. */
 uint64_t gd_trainer_state_hash(const gd_trainer *t);
 /* n images of the generator (EMA when there is one and `ema`) for latents z [n,Z]; out
- * [n,H,W,C] in the generator's range. Not collective. */
+ * [n,H,W,C] in the generator's range. Rank 0 only. Errors: INTERNAL on other ranks, the executor's. */
 GD_CHECKED gd_status gd_trainer_sample(gd_trainer *t, int64_t n, const float *z, bool ema, float *out);
 /* Seconds per phase of the last run: D step, G step, exchange, optimiser, data. For bench. */
 typedef struct gd_train_times {

@@ -4,7 +4,8 @@
  *   programs.c  one program per step kind, one instance per local shard
  *   step.c      runs one program: data in, collectives, gradients out
  *   update.c    all-reduce, norms, optimiser, moving average
- *   train.c     the loop: plans, control word, hooks, saving
+ *   control.c   what ranks tell each other after an iteration; replica check
+ *   train.c     the loop: plans, hooks, saving
  *   resume.c    loading        sampler.c  pictures        estimate.c  what a run would cost */
 #ifndef GANDIST_DIST_TRAINER_H
 #define GANDIST_DIST_TRAINER_H
@@ -15,7 +16,8 @@
 #include "dist/reduce.h"
 #include "dist/train.h"
 
-enum { GD__METRICS_MAX = 32, GD__UNIT = 16 /* floats of one cache line: what arenas are padded to */ };
+enum { GD__METRICS_MAX = 32, GD__OWN_METRICS = 4 };
+enum { GD__UNIT = 16 /* floats of one cache line: what arenas are padded to */ };
 
 /* One stored tensor: where it lies in the arenas of its group (or, a buffer, in those of buffers). */
 typedef struct gd__slot {
@@ -29,8 +31,8 @@ typedef struct gd__slot {
 typedef struct gd__arenas {
     size_t count;         /* floats, padding included                                    */
     float *param, *moment[2], *ema;
-    gd_reducer *reducer;  /* owns the gradients of local shard 0, and their sum          */
-    float **grad;         /* per local shard                                             */
+    gd_reducer *reducer;  /* owns the gradients                                          */
+    float **grad;         /* per local shard; [0] is the sum after an update             */
     double *partial;      /* sums of squares, one a block                                */
 } gd__arenas;
 
@@ -39,9 +41,10 @@ typedef struct gd__kind_programs {
     gd_instance **instance; /* per local shard                                           */
 } gd__kind_programs;
 
-/* What one iteration has measured on this rank; sums over local shards. */
+/* What one iteration has measured on this rank. */
 typedef struct gd__measured {
-    double metric[GD__METRICS_MAX]; /* NaN: not in this iteration */
+    int bad;              /* 1 + the first metric that was not finite; 0: none           */
+    double bad_value;
     double d_step, g_step, reduce, optimizer, data, collective;
 } gd__measured;
 
@@ -76,12 +79,18 @@ struct gd_trainer {
     const float **part;   /* scratch for sums over local shards                          */
     gd_loader *loader;
     bool have_batch;      /* overfit_batch: the one batch is there                       */
+    bool together;        /* an error now would be known to all ranks                    */
     int n_metrics;
     const char *metric[GD__METRICS_MAX];
     float *metric_value;  /* local x METRICS_MAX x UNIT                                  */
     double *shard_value;  /* per local shard: scratch                                    */
+    /* Of each metric a rank hands over `handed` numbers (tree.h): their sum over the local shards, or one a
+     * shard. measured: metric x handed, NaN where this iteration had none. */
+    int handed;
+    double *measured, *leaf_value;
     gd__measured now;
-    void *control;        /* one control word per rank                                   */
+    void *control;        /* one control word per rank, and this one's                   */
+    uint64_t *hash;       /* per rank                                                    */
     gd_step_plan plan, next;
     /* sampling, rank 0 */
     gd_program *sampler;
@@ -91,7 +100,8 @@ struct gd_trainer {
     float times[GD__TIMES][GD__TIMES_MAX];
     int64_t n_times;
     /* since the last log line */
-    double log_started, log_wait, log_comm;
+    double log_started, log_seconds, log_wait, log_comm;
+    uint64_t log_cursor;
     int64_t log_iterations;
 };
 
@@ -128,6 +138,25 @@ GD_CHECKED gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int64_t draw
 
 /* update.c: after the gradients of a group are complete on this rank. Collective. */
 GD_CHECKED gd_status gd__update_group(gd_trainer *t, gd_group g);
+/* Remembers the first number of the iteration that is not finite. */
+void gd__watch(gd_trainer *t, int metric, double value);
+
+/* control.c. What all ranks know after an iteration. */
+typedef struct gd__control {
+    int wish;             /* the strongest answer of the poll hook                       */
+    int bad, bad_rank;    /* of the lowest rank that saw a number that is not finite: gd__measured.bad */
+    int bad_ranks;        /* how many saw one                                            */
+    double bad_value;
+    double seconds, data, comm; /* slowest rank */
+    double metric[GD__METRICS_MAX]; /* over all shards; NaN: not in this iteration */
+} gd__control;
+GD_CHECKED gd_status gd__make_control(gd_trainer *t);
+void gd__free_control(gd_trainer *t);
+GD_CHECKED gd_status gd__exchange_control(gd_trainer *t, double seconds, gd__control *out); /* collective */
+/* NUMERIC, on all ranks alike, when the iteration had a loss or gradient that is not finite. */
+GD_CHECKED gd_status gd__check_finite(const gd_trainer *t, const gd__control *c);
+/* DIVERGED, on all ranks alike, when replicas do not hold the same bytes. Collective. */
+GD_CHECKED gd_status gd__check_replicas(gd_trainer *t);
 
 /* resume.c */
 GD_CHECKED gd_status gd__open_loader(gd_trainer *t);

@@ -5,9 +5,11 @@
  *
  *        8 leaves: ((0 1)(2 3))((4 5)(6 7))        6 leaves: ((0 1)(2 3))(4 5)
  *
- * A rank owns V / ranks neighbouring leaves. When that number is a power of two, its own sum is one
- * node of the tree, and adding the ranks' sums in the same order gives the root: the same bits for
- * every such number of ranks. Other numbers of ranks are refused (gd__tree_fits). */
+ * A rank owns L = V / ranks neighbouring leaves. When L is a power of two, its own sum is one node of
+ * the tree, so it hands over one number and adding the ranks' numbers in the same order gives the root.
+ * For another L its leaves belong to different nodes (6 leaves on 2 ranks: leaf 2 goes with leaf 3), no
+ * partial sum would do, and it hands over all L leaves: more traffic, the same bits. So the result is
+ * one and the same for every number of ranks that divides V. gd__tree_handed says how many. */
 #ifndef GANDIST_DIST_TREE_H
 #define GANDIST_DIST_TREE_H
 
@@ -17,10 +19,8 @@
 
 static inline bool gd__is_power_of_two(int64_t n) { return n > 0 && !(n & (n - 1)); }
 
-/* Whether `ranks` ranks can sum `leaves` leaves exactly. */
-static inline bool gd__tree_fits(int64_t leaves, int64_t ranks) {
-    return ranks > 0 && leaves % ranks == 0 && gd__is_power_of_two(leaves / ranks);
-}
+/* How many numbers a rank with `local` leaves hands over. */
+static inline int gd__tree_handed(int64_t local) { return gd__is_power_of_two(local) ? 1 : (int)local; }
 
 static inline int gd__tree_half(int n) {
     int p = 1;
@@ -35,7 +35,11 @@ static inline double gd__tree_sum_f64(const double *x, int n, size_t stride) {
     return gd__tree_sum_f64(x, half, stride) + gd__tree_sum_f64(x + (size_t)half * stride, n - half, stride);
 }
 
-enum { GD__TREE_TILE = 1024, GD__TREE_DEPTH = 24 };
+enum {
+    GD__TREE_TILE = 1024,
+    GD__TREE_DEPTH = 32,        /* two tiles a level below the root */
+    GD__TREE_LEAVES = 1 << 16   /* what that depth is enough for    */
+};
 
 /* out[i] = sum over the n >= 1 sources of source[k][at + i], i < count <= GD__TREE_TILE. depth: 0; room:
  * GD__TREE_DEPTH tiles. out may be at + i of any source. */

@@ -36,18 +36,24 @@ static void update_ema(gd_trainer *t) {
     move_average(t->buffer_ema, t->buffer[0], t->buffer_count, decay);
 }
 
+void gd__watch(gd_trainer *t, int metric, double value) {
+    if (isfinite(value) || t->now.bad) return;
+    t->now.bad = metric + 1;
+    t->now.bad_value = value;
+}
+
+/* A number that every rank has by itself. */
 static void set_metric(gd_trainer *t, const char *name, double value) {
     int m = gd__metric_index(t, name);
-    if (m >= 0) t->now.metric[m] = value;
+    t->measured[m * t->handed] = value;
+    gd__watch(t, m, value);
 }
 
 static gd_status reduce_group(gd_trainer *t, gd_group g) {
-    gd__arenas *a = &t->group[g];
+    gd_reducer *r = t->group[g].reducer;
     double start = gd__seconds();
-    for (int64_t l = 0; l < t->local; l++) t->part[l] = a->grad[l];
-    if (t->local > 1) gd__tree_sum(t->part, (int)t->local, 0, a->count, a->grad[0]);
-    GD_TRY(gd_reducer_start(a->reducer));
-    GD_TRY(gd_reducer_finish(a->reducer));
+    GD_TRY(gd_reducer_start(r));
+    GD_TRY(gd_reducer_finish(r));
     t->now.reduce += gd__seconds() - start;
     return GD_OK;
 }

@@ -1,0 +1,133 @@
+/* dist/control.c -- what ranks tell each other after an iteration: one small exchange that carries the
+ * metrics and all agreement. And the comparison of replicas. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dist/trainer.h"
+#include "dist/tree.h"
+
+typedef struct word { /* of one rank */
+    int64_t wish, bad;
+    double bad_value, seconds, data, comm;
+    double metric[];  /* as gd_trainer.measured */
+} word;
+
+static size_t word_bytes(const gd_trainer *t) {
+    return sizeof(word) + (size_t)(t->n_metrics * t->handed) * sizeof(double);
+}
+
+static const word *word_of(const gd_trainer *t, int rank) {
+    return (const word *)(const void *)((const char *)t->control + (size_t)rank * word_bytes(t));
+}
+
+gd_status gd__make_control(gd_trainer *t) {
+    size_t size = (size_t)gd_comm_size(t->comm);
+    t->control = calloc(size + 1, word_bytes(t));
+    t->leaf_value = calloc(size * (size_t)t->handed, sizeof *t->leaf_value);
+    t->hash = calloc(size, sizeof *t->hash);
+    if (!t->control || !t->leaf_value || !t->hash) GD_FAIL(NOMEM, "control word: no memory for %zu ranks", size);
+    return GD_OK;
+}
+
+void gd__free_control(gd_trainer *t) {
+    free(t->control);
+    free(t->leaf_value);
+    free(t->hash);
+}
+
+static double sum_metric(gd_trainer *t, int m) {
+    int size = gd_comm_size(t->comm), n = t->handed;
+    for (int r = 0; r < size; r++) memcpy(t->leaf_value + r * n, word_of(t, r)->metric + m * n, (size_t)n * sizeof(double));
+    return gd__tree_sum_f64(t->leaf_value, size * n, 1);
+}
+
+/* Through sums what is bad on one rank is soon bad on all: a rank that saw it in its own share of a loss
+ * is nearer to the cause than one that saw it in the sum of all gradients. */
+static void combine_bad(const word *w, int r, gd__control *out) {
+    bool own = w->bad > GD__OWN_METRICS, nearer = own && out->bad <= GD__OWN_METRICS;
+    if (!w->bad) return;
+    if (!out->bad || nearer) {
+        out->bad = (int)w->bad;
+        out->bad_value = w->bad_value;
+        out->bad_rank = r;
+        out->bad_ranks = 1;
+    } else if (own == (out->bad > GD__OWN_METRICS)) {
+        out->bad_ranks++;
+    }
+}
+
+/* The strongest wish, who saw something bad, the slowest times, sums over shards. */
+static void combine(gd_trainer *t, gd__control *out) {
+    *out = (gd__control){.wish = 0};
+    for (int r = 0; r < gd_comm_size(t->comm); r++) {
+        const word *w = word_of(t, r);
+        if (w->wish > out->wish) out->wish = (int)w->wish;
+        combine_bad(w, r, out);
+        out->seconds = fmax(out->seconds, w->seconds);
+        out->data = fmax(out->data, w->data);
+        out->comm = fmax(out->comm, w->comm);
+    }
+    for (int m = 0; m < t->n_metrics; m++)
+        out->metric[m] = m < GD__OWN_METRICS ? word_of(t, 0)->metric[m * t->handed] : sum_metric(t, m);
+}
+
+gd_status gd__exchange_control(gd_trainer *t, double seconds, gd__control *out) {
+    word *mine = (word *)(uintptr_t)word_of(t, gd_comm_size(t->comm));
+    mine->wish = t->hooks.poll ? t->hooks.poll(t->hooks.ctx) : 0;
+    mine->bad = t->now.bad;
+    mine->bad_value = t->now.bad_value;
+    mine->seconds = seconds;
+    mine->data = t->now.data;
+    mine->comm = t->now.reduce + t->now.collective;
+    memcpy(mine->metric, t->measured, word_bytes(t) - sizeof *mine);
+    GD_TRY(gd_comm_allgather(t->comm, mine, word_bytes(t), t->control));
+    combine(t, out);
+    return GD_OK;
+}
+
+gd_status gd__check_finite(const gd_trainer *t, const gd__control *c) {
+    char where[48] = "";
+    if (!c->bad) return GD_OK;
+    if (c->bad_ranks == 1 && gd_comm_size(t->comm) > 1) snprintf(where, sizeof where, " on rank %d alone", c->bad_rank);
+    GD_FAIL(NUMERIC, "step %lld: %s is %s%s; lower the learning rate, clip gradients (optimizer.*.clip_norm), or go on from an "
+            "older checkpoint with another seed", (long long)t->plan.step, t->metric[c->bad - 1],
+            isnan(c->bad_value) ? "not a number" : "infinite", where);
+}
+
+/* ---- replicas ---- */
+
+static int times_seen(const uint64_t *hash, int n, uint64_t h) {
+    int times = 0;
+    for (int r = 0; r < n; r++) times += hash[r] == h;
+    return times;
+}
+
+/* The hash that most ranks have; of equally many the lowest rank's. */
+static uint64_t usual_hash(const uint64_t *hash, int n, int *times) {
+    uint64_t usual = hash[0];
+    *times = 0;
+    for (int r = 0; r < n; r++) {
+        int seen = times_seen(hash, n, hash[r]);
+        if (seen <= *times) continue;
+        *times = seen;
+        usual = hash[r];
+    }
+    return usual;
+}
+
+gd_status gd__check_replicas(gd_trainer *t) {
+    int size = gd_comm_size(t->comm), most;
+    if (size == 1) return GD_OK;
+    uint64_t mine = gd__replica_hash(t);
+    GD_TRY(gd_comm_allgather(t->comm, &mine, sizeof mine, t->hash));
+    uint64_t usual = usual_hash(t->hash, size, &most);
+    if (most == size) return GD_OK;
+    char odd[256] = "";
+    for (int r = 0, at = 0; r < size && at < (int)sizeof odd - 16; r++)
+        if (t->hash[r] != usual) at += snprintf(odd + at, sizeof odd - (size_t)at, "%s%d", at ? ", " : "", r);
+    GD_FAIL(DIVERGED, "step %lld: the training state of rank %s differs from that of the other ranks%s; suspect memory or "
+            "processor of that host, and go on from an older checkpoint", (long long)t->counters.step, odd,
+            2 * most > size ? "" : " (no majority: it may be the others that are wrong)");
+}
