@@ -84,12 +84,12 @@ static size_t process_bytes(void)
 gd_status gd_cost_print(const gd_train_config *c, const gd_dataset *d, int ranks, bool json, FILE *out)
 {
     gd_train_cost k;
-    size_t before = process_bytes();
     GD_TRY(gd_train_estimate(c, d, ranks, &k));
-    k.total_bytes += before;
+    size_t process = process_bytes(); /* planning has loaded what a run loads, too */
+    k.total_bytes += process;
     double peak = gd_peak_flops();
     double seconds = peak > 0 ? k.flops / (peak * reachable_share) : 0;
     if (json) print_json(&k, ranks, seconds, out);
-    else print_text(&k, before, c->gan.global_batch, ranks, seconds, out);
+    else print_text(&k, process, c->gan.global_batch, ranks, seconds, out);
     return GD_OK;
 }
