@@ -87,9 +87,10 @@ static bool range_of(const table *t, const chart *c, double *low, double *high)
             *high = fmax(*high, v);
         }
     if (*low > *high) return false;
-    if (*low == *high) {
-        *low -= 0.5;
-        *high += 0.5;
+    if (*low == *high) { /* a constant: some room around it */
+        double room = *low ? 0.1 * fabs(*low) : 1;
+        *low -= room;
+        *high += room;
     }
     return true;
 }
