@@ -136,14 +136,20 @@ static void share(const gd_reducer *r, size_t *from, size_t *to) {
     if (*from > r->count) *from = r->count;
 }
 
-/* Sums the share over the host and writes it to everybody: nobody else touches these floats. */
+/* Sums the share over the host and writes it to everybody, tile by tile while it is in the cache: nobody
+ * else touches these floats. */
 static void sum_share(gd_reducer *r) {
     size_t from, to;
     share(r, &from, &to);
-    if (to == from) return;
-    gd__tree_sum(r->source, r->n_sources, from, to - from, r->arena + from);
-    for (int k = 0; k < r->c->host_size; k++)
-        if (k != r->c->host_rank) memcpy((float *)r->host[k] + from, r->arena + from, (to - from) * sizeof(float));
+    ptrdiff_t tiles = (ptrdiff_t)((to - from + GD__TREE_TILE - 1) / GD__TREE_TILE);
+#pragma omp parallel for schedule(static) if (tiles > 16)
+    for (ptrdiff_t t = 0; t < tiles; t++) {
+        float room[GD__TREE_DEPTH][GD__TREE_TILE];
+        size_t at = from + (size_t)t * GD__TREE_TILE, n = to - at < GD__TREE_TILE ? to - at : GD__TREE_TILE;
+        gd__tree_sum_tile(r->source, r->n_sources, at, n, r->arena + at, room, 0);
+        for (int k = 0; k < r->c->host_size; k++)
+            if (k != r->c->host_rank) memcpy((float *)r->host[k] + at, r->arena + at, n * sizeof(float));
+    }
 }
 
 /* ---- between hosts ---- */

@@ -82,33 +82,53 @@ static gd_status try_one(gd_trainer *t, const char *path, bool *next) {
     return agreed;
 }
 
-static gd_status try_all(gd_trainer *t, char *const *paths, int count, int64_t *step) {
-    for (int i = 0; i < count; i++) {
+/* list: paths, one NUL behind each, an empty one at the end. */
+static gd_status try_all(gd_trainer *t, const char *list, int64_t *step) {
+    int count = 0;
+    for (const char *path = list; *path; path += strlen(path) + 1, count++) {
         bool next;
-        gd_status st = try_one(t, paths[i], &next);
+        gd_status st = try_one(t, path, &next);
         if (st == GD_OK) *step = t->counters.step;
         if (!next) return st;
-        GD_LOG(DIST, WARN, "%s is not usable, going on to an older one: %s", paths[i], gd_error_message());
+        GD_LOG(DIST, WARN, "%s is not usable, going on to an older one: %s", path, gd_error_message());
     }
+    if (!count) return GD_OK;
     GD_FAIL(NOINPUT, "%s: holds %d checkpoints and none of them is usable; look at the warnings above, or start anew with --fresh",
             t->config.checkpoint_dir, count);
 }
 
+/* The checkpoints that this rank sees, newest first, as try_all wants them. */
+static gd_status make_list(const char *dir, char **list, uint64_t *bytes) {
+    char **paths;
+    int count;
+    GD_TRY(gd_checkpoint_list(dir, &paths, &count));
+    *bytes = 1;
+    for (int i = 0; i < count; i++) *bytes += strlen(paths[i]) + 1;
+    char *at = *list = calloc(1, *bytes);
+    for (int i = 0; at && i < count; i++) at = stpcpy(at, paths[i]) + 1;
+    gd_checkpoint_list_free(paths, count);
+    if (!*list) GD_FAIL(NOMEM, "%s: no memory for a list of checkpoints", dir);
+    return GD_OK;
+}
+
+/* Ranks may see a file system at different moments: all follow rank 0's list. */
+static gd_status share_list(gd_trainer *t, char **list) {
+    bool first = gd_comm_rank(t->comm) == 0;
+    uint64_t bytes = 0;
+    GD_TRY(gd_comm_agree(t->comm, first ? make_list(t->config.checkpoint_dir, list, &bytes) : GD_OK));
+    GD_TRY(gd_comm_bcast(t->comm, 0, &bytes, sizeof bytes));
+    if (!first) *list = malloc(bytes);
+    gd_status st = *list ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "list of checkpoints: no memory");
+    GD_TRY(gd_comm_agree(t->comm, st));
+    return gd_comm_bcast(t->comm, 0, *list, bytes);
+}
+
 gd_status gd_trainer_resume(gd_trainer *t, int64_t *step) {
-    char **paths = NULL;
-    int count = 0;
+    char *list = NULL;
     *step = 0;
     if (!t->config.checkpoint_dir) return GD_OK;
-    gd_status st = gd_checkpoint_list(t->config.checkpoint_dir, &paths, &count);
-    GD_TRY(gd_comm_agree(t->comm, st));
-    /* Ranks may see a file system at different moments: all follow rank 0's list. */
-    int first = count;
-    st = gd_comm_bcast(t->comm, 0, &first, sizeof first);
-    if (st == GD_OK && first != count)
-        st = gd_raise(GD_IO, __FILE__, __LINE__, "%s: rank 0 sees %d checkpoints, this rank %d; is the folder shared by all hosts?",
-                      t->config.checkpoint_dir, first, count);
-    st = gd_comm_agree(t->comm, st);
-    if (st == GD_OK && count) st = try_all(t, paths, count, step);
-    gd_checkpoint_list_free(paths, count);
+    gd_status st = share_list(t, &list);
+    if (st == GD_OK) st = try_all(t, list, step);
+    free(list);
     return st;
 }

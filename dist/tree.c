@@ -1,3 +1,4 @@
+/* dist/tree.c -- sums of arrays in tree order, a tile at a time. */
 #include "dist/tree.h"
 
 #include <string.h>
@@ -10,6 +11,7 @@ void gd__tree_sum_tile(const float *const *source, int n, size_t at, size_t coun
     }
     if (n == 2) {
         const float *a = source[0] + at, *b = source[1] + at;
+#pragma omp simd
         for (size_t i = 0; i < count; i++) out[i] = a[i] + b[i];
         return;
     }
@@ -17,6 +19,7 @@ void gd__tree_sum_tile(const float *const *source, int n, size_t at, size_t coun
     float *left = room[depth], *right = room[depth + 1];
     gd__tree_sum_tile(source, half, at, count, left, room, depth + 2);
     gd__tree_sum_tile(source + half, n - half, at, count, right, room, depth + 2);
+#pragma omp simd
     for (size_t i = 0; i < count; i++) out[i] = left[i] + right[i];
 }
 

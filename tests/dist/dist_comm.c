@@ -14,9 +14,13 @@ static void fill(int of_rank, size_t n, float *x) {
 static void ranks_and_hosts(void) {
     EXPECT(gd_comm_rank(comm) == rank);
     EXPECT(gd_comm_size(comm) == size);
-    EXPECT(gd_comm_hosts(comm) == 1);
-    EXPECT(gd_comm_host_rank(comm) == rank);
-    EXPECT(gd_comm_host_size(comm) == size);
+    int on_host = gd_comm_host_size(comm), hosts = gd_comm_hosts(comm);
+    EXPECT(hosts >= 1 && on_host >= 1 && hosts <= size && on_host <= size);
+    EXPECT(gd_comm_host_rank(comm) >= 0 && gd_comm_host_rank(comm) < on_host);
+    if (hosts == 1) EXPECT(gd_comm_host_rank(comm) == rank && on_host == size);
+    double leaders = gd_comm_host_rank(comm) == 0;
+    EXPECT_OK(gd_comm_sum_f64(comm, &leaders, 1));
+    EXPECT(leaders == hosts);
     EXPECT(!strcmp(gd_comm_name(comm), "mpi"));
     EXPECT(gd_comm_launched());
 }
@@ -147,7 +151,8 @@ static void agreement(void) {
 static void several_hosts(void) {
     gd_comm *one_host = comm;
     const int host[3] = {rank >= size / 2, rank > 0, rank % 2};
-    for (int k = 0; k < 3 && size > 1; k++) {
+    bool real = gd_comm_hosts(comm) > 1; /* then the tests above have shown it */
+    for (int k = 0; k < 3 && size > 1 && !real; k++) {
         EXPECT_OK(gd__comm_mpi_as(host[k], &comm));
         EXPECT(gd_comm_hosts(comm) == 2);
         broadcasts();

@@ -71,7 +71,8 @@ static void small_buckets(void) {
 static void several_hosts(void) {
     gd_comm *one_host = comm;
     const int host[3] = {rank >= size / 2, rank > 0, rank % 2};
-    for (int k = 0; k < 3 && size > 1; k++) {
+    bool real = gd_comm_hosts(comm) > 1; /* then the tests above have shown it */
+    for (int k = 0; k < 3 && size > 1 && !real; k++) {
         EXPECT_OK(gd__comm_mpi_as(host[k], &comm));
         for (int parts = 1; parts <= 3; parts++) {
             reduce(1, parts, 0);

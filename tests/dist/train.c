@@ -256,6 +256,58 @@ static void metrics_are_complete(void) {
     gd_trainer_free(t);
 }
 
+/* The average follows the parameters up to ema_start, and moves by 1 - decay a step from then on. */
+static void the_average_moves_as_said(void) {
+    gd_train_config c = tiny_config();
+    gd_train_hooks none = {0};
+    gd_trainer *t;
+    c.ema_decay = 0.75;
+    c.ema_start = 2;
+    EXPECT_OK(gd_trainer_new(comm, &c, data, &none, &t));
+    const gd__arenas *g = &t->group[GD_GROUP_G];
+    EXPECT(!memcmp(g->ema, g->param, g->count * sizeof(float)));
+    EXPECT_OK(gd_trainer_run(t, 2));
+    EXPECT(!memcmp(g->ema, g->param, g->count * sizeof(float)));
+    EXPECT(!memcmp(t->buffer_ema, t->buffer[0], t->buffer_count * sizeof(float)));
+    float *before = malloc(g->count * sizeof *before), statistic = t->buffer[0][0];
+    EXPECT(before);
+    memcpy(before, g->param, g->count * sizeof *before);
+    EXPECT_OK(gd_trainer_run(t, 3));
+    for (size_t i = 0; i < g->count; i++) EXPECT(g->ema[i] == 0.75f * before[i] + 0.25f * g->param[i]);
+    EXPECT(t->buffer_ema[0] == 0.75f * statistic + 0.25f * t->buffer[0][0] && statistic != t->buffer[0][0]);
+    free(before);
+    gd_trainer_free(t);
+}
+
+/* ---- names, as checkpoints have them ---- */
+
+static bool has_tensor(const gd_trainer *t, const char *name) {
+    for (int i = 0; i < t->state.count; i++)
+        if (!strcmp(t->state.tensor[i].name, name)) return true;
+    return false;
+}
+
+static void tensors_have_their_names(void) {
+    static const char *const all[] = {"G/main.0.weight", "D/main.0.weight", "G/main.1.running_mean", "ema/G/main.0.weight",
+                                      "ema/G/main.1.running_mean", "adam.m/G/main.0.weight", "adam.v/G/main.0.weight",
+                                      "rmsprop.v/D/main.0.weight"};
+    static const char *const none_of[] = {"ema/D/main.0.weight", "adam.m/G/main.1.running_mean", "adam.m/D/main.0.weight",
+                                          "rmsprop.m/D/main.0.weight", "sgd.v/G/main.0.weight"};
+    gd_train_config c = tiny_config();
+    gd_train_hooks none = {0};
+    gd_trainer *t;
+    c.optimizer[GD_GROUP_D] = (gd_optimizer_spec){.kind = GD_RMSPROP, .lr = 1e-4, .alpha = 0.99, .eps = 1e-8};
+    EXPECT_OK(gd_trainer_new(comm, &c, data, &none, &t));
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) EXPECT(has_tensor(t, all[i]), "%s", all[i]);
+    for (size_t i = 0; i < sizeof none_of / sizeof *none_of; i++) EXPECT(!has_tensor(t, none_of[i]), "%s", none_of[i]);
+    gd_trainer_free(t);
+    c.optimizer[GD_GROUP_D] = (gd_optimizer_spec){.kind = GD_SGD, .lr = 1e-4, .momentum = 0.5};
+    c.ema_decay = 0;
+    EXPECT_OK(gd_trainer_new(comm, &c, data, &none, &t));
+    EXPECT(has_tensor(t, "sgd.v/D/main.0.weight") && !has_tensor(t, "ema/G/main.0.weight"));
+    gd_trainer_free(t);
+}
+
 /* Going on in the same trainer is the same as going through. */
 static void runs_can_be_continued(void) {
     gd_train_config c = tiny_config();
@@ -278,6 +330,7 @@ int main(void) {
         RIG_TEST(gradients_are_clipped_by_their_norm), RIG_TEST(local_statistics_keep_replicas_equal),
         RIG_TEST(one_batch_can_be_learnt),     RIG_TEST(overfitting_keeps_its_batch),
         RIG_TEST(samples_come_out),            RIG_TEST(metrics_are_complete),
+        RIG_TEST(the_average_moves_as_said),   RIG_TEST(tensors_have_their_names),
         RIG_TEST(runs_can_be_continued),
     };
     use_threads(1);
