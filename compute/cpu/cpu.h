@@ -65,6 +65,7 @@ typedef struct gd__pieces {
 /* Errors: UNSUP when oneDNN has no implementation, NOMEM. */
 gd_status gd__pieces_matmul(gd_dnnl *d, const gd_dnnl_matmul *mm, gd__pieces *out);
 gd_status gd__pieces_weights(gd_dnnl *d, const gd_dnnl_conv *c, gd__pieces *out);
+gd_status gd__pieces_images(gd_dnnl *d, const gd_dnnl_conv *c, gd__pieces *out); /* forward and data passes */
 gd_status gd__pieces_run(const gd__pieces *p, const void *a, const void *b, void *out, char *scratch);
 void gd__pieces_free(gd__pieces *p);
 

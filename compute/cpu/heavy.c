@@ -1,7 +1,7 @@
 /* compute/cpu/heavy.c -- matrix products and convolutions: oneDNN, or plain loops where it refuses.
  *
- * Forward and data passes are one oneDNN op over all threads; products and weight gradients, whose
- * sums oneDNN would split by threads, run in pieces (pieces.c).
+ * Forward and data passes are one oneDNN op over all threads. Where oneDNN would split sums by threads,
+ * they run in pieces (pieces.c): products, weight gradients, and passes that it makes of products.
  *
  * bf16: where the processor has bf16 arithmetic, oneDNN takes the operands as they are. Elsewhere they
  * are widened to f32 in scratch, which gives the same sums of the same products. */
@@ -135,7 +135,11 @@ static gd_status make_op(const gd_graph *g, const gd_node_info *n, gd_dnnl *d, g
     c.out_type = out;
     if (is_product(&c)) return make_product(&c, d, h);
     if (n->op == GD_OP_CONV_DW) return gd__pieces_weights(d, &c, &h->pieces);
-    return gd_dnnl_conv_make(d, &c, &h->op);
+    GD_TRY(gd_dnnl_conv_make(d, &c, &h->op));
+    if (!strstr(gd_dnnl_op_text(h->op), "gemm")) return GD_OK;
+    gd_dnnl_op_free(h->op);
+    h->op = NULL;
+    return gd__pieces_images(d, &c, &h->pieces);
 }
 
 static bool try_wino(heavy *h) {

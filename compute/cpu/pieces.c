@@ -4,7 +4,8 @@
  * work is cut by shape alone, every piece is an op made for one thread, and pieces run side by side:
  *   product  blocks of rows or of columns of the result
  *   weights  blocks of filters (their slice of dy is copied to be dense) times blocks of images, whose
- *            partial sums are added in order */
+ *            partial sums are added in order
+ *   images   blocks of images of a forward or data pass: for those that oneDNN makes of products */
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,38 @@ static void add_partials(const gd__pieces *p, const float *partial, float *out) 
         for (int b = 1; b < p->image_blocks; b++) s += partial[b * n + i];
         out[i] = s;
     }
+}
+
+/* ---- forward and data passes ---- */
+
+static gd_status make_images(gd_dnnl *d, gd__pieces *p) {
+    const gd_dnnl_conv *c = &p->block;
+    size_t in = gd_dtype_bytes(c->in_type), out = gd_dtype_bytes(c->out_type);
+    int64_t x_count = c->n * c->h * c->w * c->c, y_count = c->n * c->p * c->q * c->k;
+    bool forward = c->pass == GD_DNNL_FORWARD;
+    for (int i = 0; i < p->n; i++) {
+        gd__piece *x = &p->piece[i];
+        GD_TRY(gd_dnnl_conv_make(d, c, &x->op));
+        x->a_at = (size_t)(i * (forward ? x_count : y_count)) * in;
+        x->out_at = (size_t)(i * (forward ? y_count : x_count)) * out;
+        x->scratch_at = p->scratch_bytes;
+        p->scratch_bytes += gd_dnnl_op_scratch(x->op);
+    }
+    return GD_OK;
+}
+
+gd_status gd__pieces_images(gd_dnnl *d, const gd_dnnl_conv *c, gd__pieces *out) {
+    memset(out, 0, sizeof *out);
+    out->work = c->n * c->p * c->q * c->k * c->r * c->s * c->c;
+    GD_TRY(pieces_alloc(out, divisor(c->n, PIECES, 1)));
+    out->block = *c;
+    out->block.n /= out->n;
+    int before = omp_get_max_threads();
+    omp_set_num_threads(1);
+    gd_status st = make_images(d, out);
+    omp_set_num_threads(before);
+    if (st != GD_OK) gd__pieces_free(out);
+    return st;
 }
 
 /* ---- running ---- */

@@ -27,6 +27,8 @@ static const conv_case cases[] = {
     {2, 2, 2, 64, 64, 4, 4, 2, {1, 1, 1, 1}},    /* U-Net bottleneck          */
     {16, 12, 12, 8, 24, 3, 3, 1, {1, 1, 1, 1}},  /* where oneDNN splits dw over the batch */
     {16, 16, 16, 16, 48, 4, 4, 2, {1, 1, 1, 1}}, /* Winograd, m = 4 */
+    {16, 32, 32, 1, 32, 4, 4, 2, {1, 1, 1, 1}},  /* one channel: dx of products, split over threads */
+    {16, 32, 32, 3, 32, 4, 4, 2, {1, 1, 1, 1}},
 };
 
 enum { CASES = sizeof cases / sizeof cases[0] };
