@@ -350,13 +350,14 @@ static gd_status allocate(fuser *x) {
     x->f->producer = gd_arena_alloc(a, n * sizeof *x->f->producer);
     x->f->cluster = gd_arena_alloc(a, n * sizeof *x->f->cluster);
     x->wanted = gd_arena_alloc(a, n * sizeof *x->wanted);
+    x->f->output = gd_arena_alloc(a, n * sizeof *x->f->output);
     x->first_user = gd_arena_alloc(a, (n + 1) * sizeof *x->first_user);
     x->user = gd_arena_alloc(a, 2 * n * sizeof *x->user);
     x->leaf = gd_arena_alloc(a, n * sizeof *x->leaf);
     x->ancestor = gd_arena_alloc(a, n * sizeof *x->ancestor);
     x->stamp = gd_arena_alloc(a, n * sizeof *x->stamp);
     x->found = gd_arena_alloc(a, n * sizeof *x->found);
-    if (!x->f->role || !x->f->phase || !x->f->base || !x->f->producer || !x->f->cluster || !x->wanted ||
+    if (!x->f->role || !x->f->phase || !x->f->base || !x->f->producer || !x->f->cluster || !x->wanted || !x->f->output ||
         !x->first_user || !x->user || !x->leaf || !x->ancestor || !x->stamp || !x->found)
         GD_FAIL(NOMEM, "plan: no memory for %d nodes", x->count);
     return GD_OK;
@@ -371,6 +372,7 @@ gd_status gd__fuse(const gd__ir *ir, bool fuse, gd__fusion *f) {
     GD_TRY_TO(fail, allocate(&x));
     for (int i = 0; i < ir->n_roots; i++) x.wanted[ir->root[i]] = true;
     set_bases(&x);
+    for (int i = 0; i < ir->n_roots; i++) f->output[f->base[ir->root[i]]] = true;
     list_users(&x);
     set_phases(&x);
     GD_TRY_TO(fail, form_clusters(&x));

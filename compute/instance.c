@@ -217,22 +217,57 @@ gd_status gd_instance_run(gd_instance *i, const gd_run_args *a) {
 
 /* ---- profile ---- */
 
+/* What a step counts as in the profile: its op, or GD_OP_COUNT for a group. */
+static int kind_of(const gd_program *p, int s) {
+    return p->step[s].fused ? GD_OP_COUNT : (int)gd_graph_at(p->ir.graph, p->step_node[p->step[s].first_node])->op;
+}
+
+static double flops_of(const gd_program *p, int s) {
+    gd_node n = p->step_node[p->step[s].first_node];
+    return p->step[s].fused ? 0 : gd__flops(p->ir.graph, gd_graph_at(p->ir.graph, n));
+}
+
+static void print_line(FILE *out, double seconds, double total, double flops) {
+    fprintf(out, "%9.3f ms %5.1f %% ", 1e3 * seconds, total > 0 ? 100 * seconds / total : 0);
+    if (flops > 0 && seconds > 0) fprintf(out, "%8.1f GFLOP/s  ", 1e-9 * flops / seconds);
+    else fprintf(out, "%18s", "");
+}
+
+static void print_kinds(const gd_instance *i, double total, FILE *out) {
+    const gd_program *p = i->p;
+    struct {
+        double seconds, flops;
+        int steps;
+    } kind[GD_OP_COUNT + 1] = {{0, 0, 0}};
+    for (int s = 0; s < p->n_steps; s++) {
+        int k = kind_of(p, s);
+        kind[k].seconds += i->seconds[s] / (double)i->runs;
+        kind[k].flops += flops_of(p, s);
+        kind[k].steps++;
+    }
+    for (int k = 0; k <= GD_OP_COUNT; k++) {
+        if (!kind[k].steps) continue;
+        print_line(out, kind[k].seconds, total, kind[k].flops);
+        fprintf(out, "%s, %d steps\n", k == GD_OP_COUNT ? "group" : gd_op_text((gd_op)k), kind[k].steps);
+    }
+}
+
+static void print_step(const gd_instance *i, int s, double total, FILE *out) {
+    const gd_program *p = i->p;
+    const gd_exec_step *step = &p->step[s];
+    const gd_node_info *n = gd_graph_at(p->ir.graph, p->step_node[step->first_node + step->n_nodes - 1]);
+    const char *kernel = p->executor->describe_step ? p->executor->describe_step(p->state, &p->view, s) : NULL;
+    char shape[96];
+    gd_shape_text(n->shape, shape);
+    print_line(out, i->seconds[s] / (double)i->runs, total, flops_of(p, s));
+    fprintf(out, "%-9s %-20s %s  %s\n", step->fused ? "group" : gd_op_text(n->op), shape, n->name, kernel ? kernel : "");
+}
+
 void gd_instance_print_profile(const gd_instance *i, FILE *out) {
     if (!i->seconds || !i->runs) return;
-    const gd_program *p = i->p;
-    double total = 0;
-    for (int s = 0; s < p->n_steps; s++) total += i->seconds[s];
-    fprintf(out, "%lld runs, %.3f ms each\n", (long long)i->runs, 1e3 * total / (double)i->runs);
-    for (int s = 0; s < p->n_steps; s++) {
-        const gd_exec_step *step = &p->step[s];
-        gd_node last = p->step_node[step->first_node + step->n_nodes - 1];
-        const gd_node_info *n = gd_graph_at(p->ir.graph, last);
-        const char *kernel = p->executor->describe_step ? p->executor->describe_step(p->state, &p->view, s) : "";
-        double each = i->seconds[s] / (double)i->runs;
-        char shape[96];
-        gd_shape_text(n->shape, shape);
-        fprintf(out, "%8.3f ms %5.1f %% %7.1f GFLOP/s  %-9s %-20s %s  %s\n", 1e3 * each, 100 * i->seconds[s] / total,
-                step->fused ? 0 : 1e-9 * gd__flops(p->ir.graph, n) / each, step->fused ? "group" : gd_op_text(n->op), shape,
-                n->name, kernel ? kernel : "");
-    }
+    double total = 0; /* of one run */
+    for (int s = 0; s < i->p->n_steps; s++) total += i->seconds[s] / (double)i->runs;
+    fprintf(out, "%lld runs, %.3f ms each; by kind, then step by step\n", (long long)i->runs, 1e3 * total);
+    print_kinds(i, total, out);
+    for (int s = 0; s < i->p->n_steps; s++) print_step(i, s, total, out);
 }

@@ -4,10 +4,23 @@
 #include <stdlib.h>
 
 #include "base/io.h"
+#include "compute/build.h"
 
 enum { ROUNDS_MAX = 8 };
 
-/* What holds between passes: inputs before users, later phases never read by earlier ones. */
+/* Shape and type are what the rules of the op make of the inputs as they are now. */
+static gd_status verify_inferred(gd_graph *g, const gd_node_info *n) {
+    gd_node_info fresh = *n;
+    if (!gd__op_infer[n->op](g, &fresh)) return gd_context(gd_graph_status(g), "pass");
+    if (gd_shape_equal(fresh.shape, n->shape) && fresh.dtype == n->dtype) return GD_OK;
+    char is[96], should[96];
+    gd_shape_text(n->shape, is);
+    gd_shape_text(fresh.shape, should);
+    GD_FAIL(INTERNAL, "pass: %s is %s %s; expected %s %s", n->name, gd_dtype_text(n->dtype), is, gd_dtype_text(fresh.dtype),
+            should);
+}
+
+/* What holds between passes: inputs before users, no input of a later phase, shapes and types. */
 static gd_status verify(const gd__ir *ir) {
     for (gd_node n = 0; n < gd_graph_count(ir->graph); n++) {
         const gd_node_info *i = gd_graph_at(ir->graph, n);
@@ -16,22 +29,23 @@ static gd_status verify(const gd__ir *ir) {
             if (gd_graph_at(ir->graph, i->in[k])->phase > i->phase)
                 GD_FAIL(INTERNAL, "pass: %s reads a node of a later phase", i->name);
         }
+        GD_TRY(verify_inferred(ir->graph, i));
     }
     return GD_OK;
 }
 
-static gd_status dump(const gd__ir *ir, const gd_program_opts *o, int number, const char *pass) {
+gd_status gd__dump(const gd_program_opts *o, const char *what, gd__printer print, const void *of) {
     if (!o->dump_dir) return GD_OK;
     char name[256], *text = NULL;
     size_t bytes;
-    int length = snprintf(name, sizeof name, "%s-%02d-%s.txt", o->name ? o->name : "program", number, pass);
+    int length = snprintf(name, sizeof name, "%s-%s.txt", o->name ? o->name : "program", what);
     if (length >= (int)sizeof name) GD_FAIL(CANTCREAT, "dump: the program's name is too long: %.100s...", name);
     GD_TRY(gd_dir_make(o->dump_dir));
     char *path = gd_path_join(o->dump_dir, name);
     FILE *f = path ? open_memstream(&text, &bytes) : NULL;
     gd_status st;
     if (!f) GD_FAIL_TO(done, NOMEM, "dump: no memory for %s", name);
-    gd_graph_print(ir->graph, f);
+    print(of, f);
     if (fclose(f)) GD_FAIL_TO(done, NOMEM, "dump: no memory for %s", name);
     st = gd_file_write(path, text, bytes);
 done:
@@ -39,6 +53,8 @@ done:
     free(path);
     return st;
 }
+
+static void print_graph(const void *graph, FILE *out) { gd_graph_print(graph, out); }
 
 typedef struct passes {
     const gd_program_opts *opts;
@@ -51,7 +67,9 @@ static gd_status advance(passes *p, gd__ir *made, const char *name) {
     gd__ir_free(&p->now);
     p->now = *made;
     GD_TRY(verify(&p->now));
-    return dump(&p->now, p->opts, ++p->number, name);
+    char what[64];
+    snprintf(what, sizeof what, "%02d-%s", ++p->number, name);
+    return gd__dump(p->opts, what, print_graph, p->now.graph);
 }
 
 static gd_status apply(passes *p, gd__rule rule, const char *name) {

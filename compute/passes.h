@@ -41,4 +41,9 @@ GD_CHECKED gd_status gd__pass_versions(const gd_graph *g, const gd_output *out, 
 GD_CHECKED gd_status gd__run_passes(const gd_graph *g, int n_out, const gd_output *out_list,
                                     const gd_program_opts *o, gd__ir *ir);
 
+/* Writes what print prints of `of` to <dump_dir>/<program's name>-<what>.txt; nothing without a dump_dir.
+ * Errors: CANTCREAT, IO, NOMEM. */
+typedef void (*gd__printer)(const void *of, FILE *out);
+GD_CHECKED gd_status gd__dump(const gd_program_opts *o, const char *what, gd__printer print, const void *of);
+
 #endif

@@ -39,6 +39,7 @@ typedef struct gd__fusion {
     int *phase;              /* per node: the one it runs in                                         */
     gd_node *base;           /* per node: itself, or for views whose memory it is                    */
     int *producer;           /* per node: cluster, -1: none                                          */
+    bool *output;            /* per node: an output of the program, or one is a view of it           */
     int n_clusters;
     gd__cluster *cluster;
 } gd__fusion;

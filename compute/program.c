@@ -109,6 +109,8 @@ static gd_status make_memory(gd_program *p, const gd__fusion *f) {
     return gd__place(p, f, scratch);
 }
 
+static void print_plan(const void *program, FILE *out) { gd_program_print(program, out); }
+
 static gd_status build(gd_program *p, const gd_graph *g, int n_out, const gd_output *out, const gd_program_opts *o) {
     gd__fusion f;
     GD_TRY(gd__run_passes(g, n_out, out, o, &p->ir));
@@ -116,6 +118,7 @@ static gd_status build(gd_program *p, const gd_graph *g, int n_out, const gd_out
     GD_TRY(gd__fuse(&p->ir, p->executor->fuses && !o->no_fuse, &f));
     gd_status st = make_steps(p, &f);
     if (st == GD_OK) st = make_memory(p, &f);
+    if (st == GD_OK) st = gd__dump(o, "plan", print_plan, p);
     gd_arena_free(f.arena);
     return st;
 }

@@ -29,7 +29,7 @@ typedef struct gd_program_opts {
     bool no_fuse;   /* every node its own step                                                      */
     bool no_reuse;  /* every tensor its own memory                                                  */
     bool guard;     /* guard bands around every tensor, NaN fill of dead memory; gd_instance_check  */
-    const char *dump_dir; /* writes the graph after each pass as text (GANDIST_DUMP_GRAPH)          */
+    const char *dump_dir; /* graph after each pass, and the plan, as text (GANDIST_DUMP_GRAPH)      */
     const char *name;     /* in file names of dumps; NULL: "program"                                */
 } gd_program_opts;
 
@@ -102,7 +102,7 @@ GD_CHECKED gd_status gd_instance_run(gd_instance *i, const gd_run_args *a);
 /* With opts.guard: verifies every guard band. Errors: INTERNAL naming the tensor. */
 GD_CHECKED gd_status gd_instance_check(const gd_instance *i);
 
-/* Seconds spent per step kind since the instance was made, as text (GANDIST_PROFILE=1). */
+/* Time and GFLOP/s by step kind and step by step, since the instance was made (GANDIST_PROFILE=1). */
 void gd_instance_print_profile(const gd_instance *i, FILE *out);
 
 #endif

@@ -31,6 +31,11 @@ static bool fold_unary(const gd_node_info *n, double v, double *out) {
     case GD_OP_SQRT: *out = sqrt(v); return true;
     case GD_OP_RSQRT: *out = 1 / sqrt(v); return true;
     case GD_OP_RECIP: *out = 1 / v; return true;
+    case GD_OP_EXP: *out = exp(v); return true;
+    case GD_OP_LOG: *out = log(v); return true;
+    case GD_OP_TANH: *out = tanh(v); return true;
+    case GD_OP_SIGMOID: *out = v < 0 ? exp(v) / (1 + exp(v)) : 1 / (1 + exp(-v)); return true;
+    case GD_OP_SOFTPLUS: *out = fmax(v, 0) + log1p(exp(-fabs(v))); return true;
     case GD_OP_LEAKY: *out = v > 0 ? v : n->attr.value * v; return true;
     case GD_OP_LEAKY_SLOPE: *out = v > 0 ? 1 : n->attr.value; return true;
     case GD_OP_CLAMP: *out = fmin(fmax(v, n->attr.value), n->attr.value2); return true;
@@ -38,6 +43,9 @@ static bool fold_unary(const gd_node_info *n, double v, double *out) {
     default: return false;
     }
 }
+
+/* Whether every value of type `from` is one of type `to`: bytes have 8 bits, as bf16 has. */
+static bool exact(gd_dtype from, gd_dtype to) { return from == to || to == GD_F32 || (from == GD_U8 && to == GD_BF16); }
 
 static gd_node simplify_unary(gd_graph *to, const gd_node_info *n, gd_node a) {
     const gd_node_info *x = gd_graph_at(to, a);
@@ -47,10 +55,8 @@ static gd_node simplify_unary(gd_graph *to, const gd_node_info *n, gd_node a) {
     if (n->op == GD_OP_NEG && x->op == GD_OP_NEG) return x->in[0];
     if (n->op == GD_OP_STOP) return a; /* gradients have been taken */
     if (n->op == GD_OP_CAST && x->dtype == n->dtype) return a;
-    if (n->op == GD_OP_CAST && x->op == GD_OP_CAST && n->dtype == GD_BF16) { /* bf16 -> f32 -> bf16 is exact */
-        gd_node source = x->in[0];
-        if (x->dtype == GD_F32 && gd_graph_at(to, source)->dtype == GD_BF16) return source;
-    }
+    if (n->op == GD_OP_CAST && x->op == GD_OP_CAST && exact(gd_graph_at(to, x->in[0])->dtype, x->dtype))
+        return gd_cast(to, x->in[0], n->dtype);
     return gd__add_like(to, n, a, GD_NONE);
 }
 
@@ -112,6 +118,23 @@ static gd_node simplify_sum(gd_graph *to, const gd_node_info *n, gd_node a) {
     return gd_shape_equal(s, n->shape) ? gd_cast(to, a, GD_F32) : gd__add_like(to, n, a, GD_NONE);
 }
 
+/* Permutations of permutations join; one that only moves dimensions of size 1 leaves memory as it is. */
+static gd_node simplify_permute(gd_graph *to, const gd_node_info *n, gd_node a) {
+    const gd_node_info *x = gd_graph_at(to, a);
+    int perm[GD_RANK_MAX], last = -1;
+    for (int i = 0; i < n->shape.rank; i++) perm[i] = n->attr.perm[i];
+    if (x->op == GD_OP_PERMUTE) {
+        for (int i = 0; i < n->shape.rank; i++) perm[i] = x->attr.perm[n->attr.perm[i]];
+        a = x->in[0];
+    }
+    for (int i = 0; i < n->shape.rank; i++) {
+        if (n->shape.dim[i] == 1) continue;
+        if (perm[i] < last) return gd_permute(to, a, perm);
+        last = perm[i];
+    }
+    return gd_reshape(to, a, n->shape);
+}
+
 /* Ops that only rearrange: a constant stays one, repeated ones join. */
 static gd_node simplify_move(gd_graph *to, const gd_node_info *n, gd_node a, gd_node b) {
     const gd_node_info *x = gd_graph_at(to, a);
@@ -125,6 +148,7 @@ static gd_node simplify_move(gd_graph *to, const gd_node_info *n, gd_node a, gd_
         if (all) return fill(to, n, v);
         return gd_reshape(to, x->op == GD_OP_RESHAPE ? x->in[0] : a, n->shape);
     case GD_OP_PERMUTE:
+        return all ? fill(to, n, v) : simplify_permute(to, n, a);
     case GD_OP_SLICE:
     case GD_OP_PAD_REFLECT:
     case GD_OP_UPSAMPLE:
@@ -146,6 +170,7 @@ static gd_node simplify_move(gd_graph *to, const gd_node_info *n, gd_node a, gd_
 }
 
 gd_node gd__rule_simplify(void *ctx, gd_graph *to, const gd_node_info *n, gd_node a, gd_node b) {
+    double v;
     (void)ctx;
     switch (gd_op_class_of(n->op)) {
     case GD_CLASS_EW: return gd_op_arity(n->op) == 1 ? simplify_unary(to, n, a) : simplify_binary(to, n, a, b);
@@ -156,7 +181,7 @@ gd_node gd__rule_simplify(void *ctx, gd_graph *to, const gd_node_info *n, gd_nod
         if (n->dtype == GD_F32 && (is_constant(to, a, 0) || is_constant(to, b, 0))) return fill(to, n, 0);
         break;
     case GD_CLASS_COMM:
-        if (is_constant(to, a, 0)) return fill(to, n, 0);
+        if (constant(to, a, &v)) return fill(to, n, v * (double)gd_graph_shards(to));
         break;
     default: break;
     }

@@ -202,7 +202,7 @@ static void guards(const char *executor) {
     gd_node x = gd_input(g, "x", GD_F32, row), y = gd_permute(g, x, (const int[4]){1, 0});
     gd_output out = {"y", gd_permute(g, gd_exp(g, y), (const int[4]){1, 0})};
     gd_graph_set_phase(g, 1);
-    gd_output both[2] = {out, {"z", gd_permute(g, y, (const int[4]){1, 0})}};
+    gd_output both[2] = {out, {"z", gd_concat(g, y, y, 0)}};
     prog p = prog_make(g, executor, 2, both, (gd_program_opts){.guard = true});
     gd_pause pause;
     prog_ok(gd_instance_start(p.i, &(gd_run_args){0}, &pause));
