@@ -9,9 +9,7 @@ struct gd_hasher {
     XXH3_state_t *state; /* asks for 64-byte alignment: only the library may allocate it */
 };
 
-uint64_t gd_hash64(const void *data, size_t bytes, uint64_t seed) {
-    return XXH3_64bits_withSeed(data, bytes, seed);
-}
+uint64_t gd_hash64(const void *data, size_t bytes, uint64_t seed) { return XXH3_64bits_withSeed(data, bytes, seed); }
 
 gd_hash128 gd_hash_128(const void *data, size_t bytes) {
     XXH128_hash_t h = XXH3_128bits(data, bytes);

@@ -42,9 +42,7 @@ static int64_t sys_free_bytes(const char *path) {
     return bytes > INT64_MAX ? INT64_MAX : (int64_t)bytes;
 }
 
-static int compare_names(const void *a, const void *b) {
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
+static int compare_names(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
 
 /* Appends a copy of name. false: no memory. */
 static bool push_name(char ***names, size_t *count, size_t *room, const char *name) {

@@ -38,8 +38,7 @@ static gd_status make_one(const char *path, const char *whole) {
     if (gd_io_get()->mkdir(path, 0777) == 0) return GD_OK;
     int error = errno;
     if (gd_path_is_dir(path)) return GD_OK; /* also where mkdir answers EROFS or EACCES before EEXIST */
-    if (error == EEXIST)
-        GD_FAIL(CANTCREAT, "%s: cannot be created: %s exists and is no folder", whole, path);
+    if (error == EEXIST) GD_FAIL(CANTCREAT, "%s: cannot be created: %s exists and is no folder", whole, path);
     GD_FAIL(CANTCREAT, "%s: cannot be created: mkdir %s failed (%s); check that its parent is writable", whole, path,
             strerror(error));
 }

@@ -30,7 +30,8 @@ static gd_status cannot_open(const char *path, int error) {
     switch (error) {
     case ENOENT: GD_FAIL(NOINPUT, "%s: does not exist; check the path", path);
     case EACCES:
-    case EPERM: GD_FAIL(NOINPUT, "%s: is not readable for this user (%s); check its permissions", path, strerror(error));
+    case EPERM:
+        GD_FAIL(NOINPUT, "%s: is not readable for this user (%s); check its permissions", path, strerror(error));
     case ENOTDIR:
     case ELOOP:
     case ENAMETOOLONG: GD_FAIL(NOINPUT, "%s: cannot be opened (%s); check the path", path, strerror(error));
@@ -111,7 +112,8 @@ close:
 static gd_status cannot_create(const char *path, int error) {
     if (error == ENOSPC || error == EDQUOT)
         GD_FAIL(CANTCREAT, "%s: cannot be created (%s); free space or choose another folder", path, strerror(error));
-    GD_FAIL(CANTCREAT, "%s: cannot be created (%s); check that its folder exists and is writable", path, strerror(error));
+    GD_FAIL(CANTCREAT, "%s: cannot be created (%s); check that its folder exists and is writable", path,
+            strerror(error));
 }
 
 gd_status gd_file_write_fd(int fd, const char *path, const void *buf, size_t n) {
@@ -121,8 +123,7 @@ gd_status gd_file_write_fd(int fd, const char *path, const void *buf, size_t n) 
         ssize_t put = io->write(fd, (const char *)buf + done, want);
         if (put < 0 && errno == EINTR) continue;
         if (put == 0) errno = ENOSPC; /* a regular file takes at least one byte, or has no room */
-        if (put <= 0)
-            GD_FAIL(IO, "%s: writing failed after %zu of %zu bytes (%s)", path, done, n, strerror(errno));
+        if (put <= 0) GD_FAIL(IO, "%s: writing failed after %zu of %zu bytes (%s)", path, done, n, strerror(errno));
         done += (size_t)put;
     }
     return GD_OK;

@@ -18,9 +18,7 @@ static const struct {
 };
 
 /* A number that is no status can only come from a defect of ours (or a peer's broken message). */
-static gd_status known(gd_status st) {
-    return (int)st >= 0 && st < GD_STATUS_COUNT ? st : GD_INTERNAL;
-}
+static gd_status known(gd_status st) { return (int)st >= 0 && st < GD_STATUS_COUNT ? st : GD_INTERNAL; }
 
 const char *gd_status_name(gd_status st) { return rows[known(st)].name; }
 int gd_status_exit_code(gd_status st) { return rows[known(st)].exit_code; }
@@ -29,8 +27,7 @@ const char *gd_status_meaning(gd_status st) { return rows[known(st)].meaning; }
 /* Cuts an unfinished UTF-8 sequence off the end: a message may be cut by the size of its room. */
 static void trim_utf8(char *text) {
     size_t n = strlen(text), tail = 0;
-    while (tail < 4 && tail < n && ((unsigned char)text[n - 1 - tail] & 0xc0) == 0x80)
-        tail++;
+    while (tail < 4 && tail < n && ((unsigned char)text[n - 1 - tail] & 0xc0) == 0x80) tail++;
     if (tail == n) return;
     unsigned char lead = (unsigned char)text[n - 1 - tail];
     size_t want = lead >= 0xf0 ? 3 : lead >= 0xe0 ? 2 : lead >= 0xc0 ? 1 : 0;

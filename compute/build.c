@@ -41,13 +41,12 @@ gd_node gd_const(gd_graph *g, double value, gd_shape s) {
 }
 
 gd_node gd_random(gd_graph *g, gd_random_kind kind, uint32_t purpose, gd_shape s) {
-    return gd__add_leaf(g, GD_OP_RANDOM, NULL,
-                        &(gd_attr){.kind = (int32_t)kind, .purpose = purpose, .shape = s});
+    return gd__add_leaf(g, GD_OP_RANDOM, NULL, &(gd_attr){.kind = (int32_t)kind, .purpose = purpose, .shape = s});
 }
 
 /* ---- elementwise, one input ---- */
 
-#define UNARY(function, op)                                                                        \
+#define UNARY(function, op)                                                                                            \
     gd_node function(gd_graph *g, gd_node x) { return gd__add(g, op, x, GD_NONE, NULL); }
 UNARY(gd_neg, GD_OP_NEG)
 UNARY(gd_abs, GD_OP_ABS)
@@ -104,7 +103,8 @@ static gd_node binary(gd_graph *g, gd_op op, gd_node a, gd_node b) {
         gd__next_name(g, op, name, sizeof name);
         gd_shape_text(sa, ta);
         gd_shape_text(sb, tb);
-        gd__refuse(g, name, "shapes %s (%s) and %s (%s) do not fit; expected equal rank, and in each "
+        gd__refuse(g, name,
+                   "shapes %s (%s) and %s (%s) do not fit; expected equal rank, and in each "
                    "dimension equal sizes or 1",
                    ta, gd_graph_at(g, a)->name, tb, gd_graph_at(g, b)->name);
         return GD_NONE;

@@ -16,9 +16,7 @@ gd_node gd_sum(gd_graph *g, gd_node x, uint32_t axes) {
     return gd__add(g, GD_OP_SUM, x, GD_NONE, &(gd_attr){.axes = axes});
 }
 
-gd_node gd_sum_all(gd_graph *g, gd_node x) {
-    return gd_sum(g, x, (1u << gd_node_shape(g, x).rank) - 1);
-}
+gd_node gd_sum_all(gd_graph *g, gd_node x) { return gd_sum(g, x, (1u << gd_node_shape(g, x).rank) - 1); }
 
 gd_node gd_mean(gd_graph *g, gd_node x, uint32_t axes) {
     gd_node y = gd_sum(g, x, axes);
@@ -71,20 +69,17 @@ gd_node gd_pad(gd_graph *g, gd_node x, const int64_t *before, const int64_t *aft
     return grows ? gd__add(g, GD_OP_PAD, x, GD_NONE, &a) : x;
 }
 
-static gd_node border(gd_graph *g, gd_op op, gd_node x, int64_t top, int64_t bottom, int64_t left,
-                      int64_t right) {
+static gd_node border(gd_graph *g, gd_op op, gd_node x, int64_t top, int64_t bottom, int64_t left, int64_t right) {
     gd_attr a = {.lo = {0, top, left}, .hi = {0, bottom, right}};
     if (gd__usable(g, op, x) && !top && !bottom && !left && !right) return x;
     return gd__add(g, op, x, GD_NONE, &a);
 }
 
-gd_node gd_pad_reflect(gd_graph *g, gd_node x, int64_t top, int64_t bottom, int64_t left,
-                       int64_t right) {
+gd_node gd_pad_reflect(gd_graph *g, gd_node x, int64_t top, int64_t bottom, int64_t left, int64_t right) {
     return border(g, GD_OP_PAD_REFLECT, x, top, bottom, left, right);
 }
 
-gd_node gd_fold_reflect(gd_graph *g, gd_node x, int64_t top, int64_t bottom, int64_t left,
-                        int64_t right) {
+gd_node gd_fold_reflect(gd_graph *g, gd_node x, int64_t top, int64_t bottom, int64_t left, int64_t right) {
     return border(g, GD_OP_FOLD_REFLECT, x, top, bottom, left, right);
 }
 
@@ -93,13 +88,9 @@ static gd_node resample(gd_graph *g, gd_op op, gd_node x, int factor) {
     return gd__add(g, op, x, GD_NONE, &(gd_attr){.factor = factor});
 }
 
-gd_node gd_upsample(gd_graph *g, gd_node x, int factor) {
-    return resample(g, GD_OP_UPSAMPLE, x, factor);
-}
+gd_node gd_upsample(gd_graph *g, gd_node x, int factor) { return resample(g, GD_OP_UPSAMPLE, x, factor); }
 
-gd_node gd_sumpool(gd_graph *g, gd_node x, int factor) {
-    return resample(g, GD_OP_SUMPOOL, x, factor);
-}
+gd_node gd_sumpool(gd_graph *g, gd_node x, int factor) { return resample(g, GD_OP_SUMPOOL, x, factor); }
 
 gd_node gd_avgpool(gd_graph *g, gd_node x, int factor) {
     return gd_scale(g, gd_sumpool(g, x, factor), 1.0 / ((double)factor * factor));

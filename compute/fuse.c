@@ -15,15 +15,18 @@
 #include "compute/plan.h"
 
 enum {
-    COST_SHARED_MAX = 24, LEAVES_SHARED_MAX = 2, /* of a virtual node with several users */
-    COST_MAX = 64, LEAVES_MAX = 12,              /* of a virtual node                    */
-    GROUP_LEAVES_MAX = 24, GROUP_ROOTS_MAX = 12
+    COST_SHARED_MAX = 24,
+    LEAVES_SHARED_MAX = 2, /* of a virtual node with several users */
+    COST_MAX = 64,
+    LEAVES_MAX = 12, /* of a virtual node                    */
+    GROUP_LEAVES_MAX = 24,
+    GROUP_ROOTS_MAX = 12
 };
 
 /* What a node reads in the end: stored nodes behind virtual ones. */
 typedef struct leaves {
     int count, cost;
-    bool volatile_; /* a parameter that changes between phases is among them */
+    bool volatile_;               /* a parameter that changes between phases is among them */
     gd_node node[2 * LEAVES_MAX]; /* a binary node over two virtual ones */
 } leaves;
 
@@ -32,14 +35,14 @@ typedef struct fuser {
     const gd_graph *g;
     int count;
     bool fuse;
-    const int *changes;    /* per node: gd__ir.overwritten */
-    bool *wanted;          /* per node: a root of the program */
+    const int *changes;     /* per node: gd__ir.overwritten */
+    bool *wanted;           /* per node: a root of the program */
     int *first_user, *user; /* users of node n: user[first_user[n] .. first_user[n + 1]] */
-    leaves *leaf;          /* per node */
-    uint64_t **ancestor;   /* per cluster: bit set of clusters */
+    leaves *leaf;           /* per node */
+    uint64_t **ancestor;    /* per cluster: bit set of clusters */
     size_t words;
-    int *stamp, now;       /* marks of graph walks */
-    gd_node *found;        /* result of a walk */
+    int *stamp, now; /* marks of graph walks */
+    gd_node *found;  /* result of a walk */
 } fuser;
 
 static gd_shape space_of(const gd_graph *g, gd_node n) {
@@ -152,8 +155,7 @@ static void gather(fuser *x, gd_node n) {
 static int full_leaves(const fuser *x, gd_node n) {
     int64_t size = gd_shape_count(gd_node_shape(x->g, n));
     int full = 0;
-    for (int i = 0; i < x->leaf[n].count; i++)
-        full += gd_shape_count(gd_node_shape(x->g, x->leaf[n].node[i])) == size;
+    for (int i = 0; i < x->leaf[n].count; i++) full += gd_shape_count(gd_node_shape(x->g, x->leaf[n].node[i])) == size;
     return full;
 }
 
@@ -234,7 +236,8 @@ static bool may_join(const fuser *x, int c, gd_node n, const leaves *l) {
         int p = producer_of(x, l->node[i]);
         if (p < 0) continue;
         /* A sum is complete only when its group has run; a view may be read in another order. */
-        if (p == c && (gd_graph_at(x->g, l->node[i])->op == GD_OP_SUM || x->f->base[l->node[i]] != l->node[i])) return false;
+        if (p == c && (gd_graph_at(x->g, l->node[i])->op == GD_OP_SUM || x->f->base[l->node[i]] != l->node[i]))
+            return false;
         if (p != c && is_ancestor(x, c, p)) return false;
     }
     return true;
@@ -357,8 +360,8 @@ static gd_status allocate(fuser *x) {
     x->ancestor = gd_arena_alloc(a, n * sizeof *x->ancestor);
     x->stamp = gd_arena_alloc(a, n * sizeof *x->stamp);
     x->found = gd_arena_alloc(a, n * sizeof *x->found);
-    if (!x->f->role || !x->f->phase || !x->f->base || !x->f->producer || !x->f->cluster || !x->wanted || !x->f->output ||
-        !x->first_user || !x->user || !x->leaf || !x->ancestor || !x->stamp || !x->found)
+    if (!x->f->role || !x->f->phase || !x->f->base || !x->f->producer || !x->f->cluster || !x->wanted ||
+        !x->f->output || !x->first_user || !x->user || !x->leaf || !x->ancestor || !x->stamp || !x->found)
         GD_FAIL(NOMEM, "plan: no memory for %d nodes", x->count);
     return GD_OK;
 }
@@ -366,8 +369,7 @@ static gd_status allocate(fuser *x) {
 gd_status gd__fuse(const gd__ir *ir, bool fuse, gd__fusion *f) {
     *f = (gd__fusion){.graph = ir->graph, .arena = gd_arena_new()};
     if (!f->arena) GD_FAIL(NOMEM, "plan: no memory");
-    fuser x = {.f = f, .g = ir->graph, .count = gd_graph_count(ir->graph), .fuse = fuse,
-               .changes = ir->overwritten};
+    fuser x = {.f = f, .g = ir->graph, .count = gd_graph_count(ir->graph), .fuse = fuse, .changes = ir->overwritten};
     gd_status st;
     GD_TRY_TO(fail, allocate(&x));
     for (int i = 0; i < ir->n_roots; i++) x.wanted[ir->root[i]] = true;

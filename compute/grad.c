@@ -10,9 +10,7 @@ const gd__vjp_fn gd__op_vjp[GD_OP_COUNT] = {
 #undef GD_OP_VJP
 };
 
-gd_dtype gd__grad_dtype(const gd_graph *g, gd_node x) {
-    return gd_graph_at(g, x)->dtype == GD_BF16 ? GD_BF16 : GD_F32;
-}
+gd_dtype gd__grad_dtype(const gd_graph *g, gd_node x) { return gd_graph_at(g, x)->dtype == GD_BF16 ? GD_BF16 : GD_F32; }
 
 /* One call of gd_grad. Both arrays: per node 0..y. */
 typedef struct pass {

@@ -11,14 +11,14 @@
 #include "compute/build.h"
 
 struct gd_graph {
-    gd_arena *arena;      /* nodes and names                                           */
-    gd_node_info **node;  /* each in the arena, so that gd_graph_at stays valid        */
+    gd_arena *arena;     /* nodes and names                                           */
+    gd_node_info **node; /* each in the arena, so that gd_graph_at stays valid        */
     int count, room;
     int64_t shards;
     int phase;
     gd__scope scope;
     bool failed;
-    gd_error error;       /* the first one                                             */
+    gd_error error; /* the first one                                             */
 };
 
 gd_status gd_graph_new(int64_t shards, gd_graph **out) {
@@ -44,9 +44,7 @@ void gd_graph_free(gd_graph *g) {
 
 /* ---- errors ---- */
 
-gd_status gd_graph_status(const gd_graph *g) {
-    return g->failed ? gd_error_restore(&g->error) : GD_OK;
-}
+gd_status gd_graph_status(const gd_graph *g) { return g->failed ? gd_error_restore(&g->error) : GD_OK; }
 
 bool gd__failed(const gd_graph *g) { return g->failed; }
 
@@ -159,8 +157,7 @@ static void set_attr(gd_attr *to, const gd_attr *from) {
     if (!from) return;
     memcpy(to, from, offsetof(gd_attr, shape));
     to->shape.rank = from->shape.rank;
-    for (int i = 0; i < from->shape.rank && i < GD_RANK_MAX; i++)
-        to->shape.dim[i] = from->shape.dim[i];
+    for (int i = 0; i < from->shape.rank && i < GD_RANK_MAX; i++) to->shape.dim[i] = from->shape.dim[i];
 }
 
 bool gd__attr_equal(const gd_attr *a, const gd_attr *b) {
@@ -192,8 +189,7 @@ static bool make_room(gd_graph *g) {
     return true;
 }
 
-static gd_node append(gd_graph *g, gd_op op, const char *name, gd_node a, gd_node b,
-                      const gd_attr *attr, int phase) {
+static gd_node append(gd_graph *g, gd_op op, const char *name, gd_node a, gd_node b, const gd_attr *attr, int phase) {
     char text[300];
     if (!name) gd__next_name(g, op, text, sizeof text);
     gd_node_info *n = make_room(g) ? gd_arena_alloc(g->arena, sizeof *n) : NULL;
@@ -225,6 +221,5 @@ gd_node gd__add_like(gd_graph *g, const gd_node_info *like, gd_node a, gd_node b
     if (g->failed) return GD_NONE;
     if (arity > 0 && !gd__usable(g, like->op, a)) return GD_NONE;
     if (arity > 1 && !gd__usable(g, like->op, b)) return GD_NONE;
-    return append(g, like->op, like->name, arity > 0 ? a : GD_NONE, arity > 1 ? b : GD_NONE,
-                  &like->attr, like->phase);
+    return append(g, like->op, like->name, arity > 0 ? a : GD_NONE, arity > 1 ? b : GD_NONE, &like->attr, like->phase);
 }

@@ -7,8 +7,7 @@
 static void print_range(FILE *out, const gd_node_info *n, const char *what) {
     int rank = n->op == GD_OP_SLICE || n->op == GD_OP_PAD ? n->shape.rank : 3;
     fprintf(out, " %s", what);
-    for (int i = 0; i < rank; i++)
-        fprintf(out, "%s%" PRId64 ":%" PRId64, i ? "," : "=", n->attr.lo[i], n->attr.hi[i]);
+    for (int i = 0; i < rank; i++) fprintf(out, "%s%" PRId64 ":%" PRId64, i ? "," : "=", n->attr.lo[i], n->attr.hi[i]);
 }
 
 static void print_result_dtype(FILE *out, const gd_attr *a) {

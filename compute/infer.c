@@ -8,7 +8,7 @@
 #include "compute/build.h"
 
 /* Larger tensors are mistakes; the bound keeps every product of sizes inside int64. */
-#define COUNT_MAX ((int64_t)1 << 40)
+#define COUNT_MAX  ((int64_t)1 << 40)
 #define FACTOR_MAX 1024
 
 typedef struct text {
@@ -21,9 +21,7 @@ static text show(gd_shape s) {
     return t;
 }
 
-static const gd_node_info *input(const gd_graph *g, const gd_node_info *n, int i) {
-    return gd_graph_at(g, n->in[i]);
-}
+static const gd_node_info *input(const gd_graph *g, const gd_node_info *n, int i) { return gd_graph_at(g, n->in[i]); }
 
 /* Checks the sizes of the result and gives it to the node. */
 static bool give(gd_graph *g, gd_node_info *n, gd_shape s, gd_dtype t) {
@@ -36,8 +34,7 @@ static bool give(gd_graph *g, gd_node_info *n, gd_shape s, gd_dtype t) {
             return gd__refuse(g, n->name,
                               "dimension %d of %s is %" PRId64
                               "; expected sizes of at least 1 and at most 2^40 elements in all",
-                              i, show((gd_shape){i + 1, {s.dim[0], s.dim[1], s.dim[2], s.dim[3]}}).s,
-                              s.dim[i]);
+                              i, show((gd_shape){i + 1, {s.dim[0], s.dim[1], s.dim[2], s.dim[3]}}).s, s.dim[i]);
         clean.dim[i] = s.dim[i];
         count *= s.dim[i];
     }
@@ -49,36 +46,36 @@ static bool give(gd_graph *g, gd_node_info *n, gd_shape s, gd_dtype t) {
 static bool want_float(gd_graph *g, const gd_node_info *n, int i) {
     gd_dtype t = input(g, n, i)->dtype;
     if (t == GD_F32 || t == GD_BF16) return true;
-    return gd__refuse(g, n->name, "input %s is %s; expected f32 or bf16; use gd_cast first",
-                      input(g, n, i)->name, gd_dtype_text(t));
+    return gd__refuse(g, n->name, "input %s is %s; expected f32 or bf16; use gd_cast first", input(g, n, i)->name,
+                      gd_dtype_text(t));
 }
 
 static bool want_f32(gd_graph *g, const gd_node_info *n, int i) {
     if (input(g, n, i)->dtype == GD_F32) return true;
-    return gd__refuse(g, n->name, "input %s is %s; expected f32; use gd_cast first",
-                      input(g, n, i)->name, gd_dtype_text(input(g, n, i)->dtype));
+    return gd__refuse(g, n->name, "input %s is %s; expected f32; use gd_cast first", input(g, n, i)->name,
+                      gd_dtype_text(input(g, n, i)->dtype));
 }
 
 static bool want_same_dtype(gd_graph *g, const gd_node_info *n) {
     gd_dtype a = input(g, n, 0)->dtype, b = input(g, n, 1)->dtype;
     if (a == b) return true;
-    return gd__refuse(g, n->name, "inputs are %s and %s; expected one dtype; use gd_cast first",
-                      gd_dtype_text(a), gd_dtype_text(b));
+    return gd__refuse(g, n->name, "inputs are %s and %s; expected one dtype; use gd_cast first", gd_dtype_text(a),
+                      gd_dtype_text(b));
 }
 
 static bool want_rank(gd_graph *g, const gd_node_info *n, int i, int rank, const char *letters) {
     gd_shape s = input(g, n, i)->shape;
     if (s.rank == rank) return true;
-    return gd__refuse(g, n->name, "input %s has shape %s; expected rank %d, %s", input(g, n, i)->name,
-                      show(s).s, rank, letters);
+    return gd__refuse(g, n->name, "input %s has shape %s; expected rank %d, %s", input(g, n, i)->name, show(s).s, rank,
+                      letters);
 }
 
 static bool want_axes(gd_graph *g, const gd_node_info *n) {
     int rank = input(g, n, 0)->shape.rank;
     uint32_t all = (1u << rank) - 1;
     if (n->attr.axes != 0 && (n->attr.axes & ~all) == 0) return true;
-    return gd__refuse(g, n->name, "axes 0x%x on shape %s; expected at least one of the bits 0 to %d",
-                      n->attr.axes, show(input(g, n, 0)->shape).s, rank - 1);
+    return gd__refuse(g, n->name, "axes 0x%x on shape %s; expected at least one of the bits 0 to %d", n->attr.axes,
+                      show(input(g, n, 0)->shape).s, rank - 1);
 }
 
 static gd_shape reduced(gd_shape s, uint32_t axes) {
@@ -96,8 +93,7 @@ static bool check_random(gd_graph *g, const gd_node_info *n) {
     if ((a->purpose & 0xffff) == 0)
         return gd__refuse(g, n->name, "purpose 0; expected a gd_purpose in the low 16 bits");
     int64_t draws = gd_shape_count(n->shape) / n->shape.dim[0];
-    if (draws > UINT32_MAX)
-        return gd__refuse(g, n->name, "%" PRId64 " draws a sample; expected less than 2^32", draws);
+    if (draws > UINT32_MAX) return gd__refuse(g, n->name, "%" PRId64 " draws a sample; expected less than 2^32", draws);
     return true;
 }
 
@@ -111,8 +107,7 @@ static bool infer_leaf(gd_graph *g, gd_node_info *n) {
     }
     if (n->op == GD_OP_PARAM && a->version < 0)
         return gd__refuse(g, n->name, "version %d; expected 0 or more", a->version);
-    if (n->op == GD_OP_CONST && isnan(a->value))
-        return gd__refuse(g, n->name, "the value is not a number");
+    if (n->op == GD_OP_CONST && isnan(a->value)) return gd__refuse(g, n->name, "the value is not a number");
     if (!give(g, n, a->shape, t)) return false;
     return n->op != GD_OP_RANDOM || check_random(g, n);
 }
@@ -143,8 +138,7 @@ static bool infer_same(gd_graph *g, gd_node_info *n) {
 
 static bool infer_cast(gd_graph *g, gd_node_info *n) {
     int t = n->attr.kind;
-    if (t != GD_F32 && t != GD_BF16)
-        return gd__refuse(g, n->name, "cast to dtype %d; expected f32 or bf16", t);
+    if (t != GD_F32 && t != GD_BF16) return gd__refuse(g, n->name, "cast to dtype %d; expected f32 or bf16", t);
     return give(g, n, input(g, n, 0)->shape, (gd_dtype)t);
 }
 
@@ -155,9 +149,8 @@ static bool infer_bcast(gd_graph *g, gd_node_info *n) {
     bool fits = x.rank == y.rank;
     for (int i = 0; fits && i < x.rank; i++) fits = x.dim[i] == y.dim[i] || x.dim[i] == 1;
     if (!fits)
-        return gd__refuse(g, n->name,
-                          "%s cannot become %s; expected equal rank, and 1 where sizes differ",
-                          show(x).s, y.rank <= GD_RANK_MAX ? show(y).s : "a shape of rank above 4");
+        return gd__refuse(g, n->name, "%s cannot become %s; expected equal rank, and 1 where sizes differ", show(x).s,
+                          y.rank <= GD_RANK_MAX ? show(y).s : "a shape of rank above 4");
     return give(g, n, y, input(g, n, 0)->dtype);
 }
 
@@ -170,8 +163,8 @@ static bool infer_reshape(gd_graph *g, gd_node_info *n) {
     gd_shape x = input(g, n, 0)->shape, y = n->attr.shape;
     if (!give(g, n, y, input(g, n, 0)->dtype)) return false;
     if (gd_shape_count(x) != gd_shape_count(y))
-        return gd__refuse(g, n->name, "%s has %" PRId64 " elements, %s has %" PRId64 "; expected as many",
-                          show(x).s, gd_shape_count(x), show(y).s, gd_shape_count(y));
+        return gd__refuse(g, n->name, "%s has %" PRId64 " elements, %s has %" PRId64 "; expected as many", show(x).s,
+                          gd_shape_count(x), show(y).s, gd_shape_count(y));
     return true;
 }
 
@@ -200,8 +193,7 @@ static bool infer_concat(gd_graph *g, gd_node_info *n) {
     bool fits = a.rank == b.rank;
     for (int i = 0; fits && i < a.rank; i++) fits = i == axis || a.dim[i] == b.dim[i];
     if (!fits)
-        return gd__refuse(g, n->name,
-                          "%s and %s do not join along axis %d; expected equal sizes in all others",
+        return gd__refuse(g, n->name, "%s and %s do not join along axis %d; expected equal sizes in all others",
                           show(a).s, show(b).s, axis);
     a.dim[axis] += b.dim[axis];
     return give(g, n, a, input(g, n, 0)->dtype);
@@ -250,7 +242,8 @@ static bool infer_fold(gd_graph *g, gd_node_info *n) {
     for (int i = 0; i < x.rank; i++) {
         y.dim[i] -= n->attr.lo[i] + n->attr.hi[i];
         if (y.dim[i] < 1)
-            return gd__refuse(g, n->name, "folding %" PRId64 " and %" PRId64 " leaves nothing of "
+            return gd__refuse(g, n->name,
+                              "folding %" PRId64 " and %" PRId64 " leaves nothing of "
                               "dimension %d of %s",
                               n->attr.lo[i], n->attr.hi[i], i, show(x).s);
     }
@@ -276,8 +269,7 @@ static bool infer_pool(gd_graph *g, gd_node_info *n) {
     gd_shape y = input(g, n, 0)->shape;
     int f = n->attr.factor;
     if (y.dim[1] % f || y.dim[2] % f)
-        return gd__refuse(g, n->name, "height and width of %s; expected multiples of the factor %d",
-                          show(y).s, f);
+        return gd__refuse(g, n->name, "height and width of %s; expected multiples of the factor %d", show(y).s, f);
     y.dim[1] /= f;
     y.dim[2] /= f;
     return give(g, n, y, input(g, n, 0)->dtype);
@@ -293,13 +285,11 @@ static bool want_operands(gd_graph *g, const gd_node_info *n) {
 }
 
 static bool infer_matmul(gd_graph *g, gd_node_info *n) {
-    if (!want_operands(g, n) || !want_rank(g, n, 0, 2, "[M,L]") || !want_rank(g, n, 1, 2, "[L,N]"))
-        return false;
+    if (!want_operands(g, n) || !want_rank(g, n, 0, 2, "[M,L]") || !want_rank(g, n, 1, 2, "[L,N]")) return false;
     gd_shape a = input(g, n, 0)->shape, b = input(g, n, 1)->shape;
     int ta = n->attr.ta != 0, tb = n->attr.tb != 0;
     if (a.dim[!ta] != b.dim[tb])
-        return gd__refuse(g, n->name,
-                          "%s%s times %s%s: inner sizes %" PRId64 " and %" PRId64 "; expected equal ones",
+        return gd__refuse(g, n->name, "%s%s times %s%s: inner sizes %" PRId64 " and %" PRId64 "; expected equal ones",
                           show(a).s, ta ? "^T" : "", show(b).s, tb ? "^T" : "", a.dim[!ta], b.dim[tb]);
     return give(g, n, gd_shape2(a.dim[ta], b.dim[!tb]), (gd_dtype)n->attr.kind);
 }
@@ -310,22 +300,19 @@ bool gd__conv_shape(gd_shape x, gd_shape w, const gd_attr *a, gd_shape *y, char 
         return false;
     }
     if (x.dim[3] != w.dim[3]) {
-        snprintf(why, 160, "x has %" PRId64 " channels, w is for %" PRId64 "; expected as many",
-                 x.dim[3], w.dim[3]);
+        snprintf(why, 160, "x has %" PRId64 " channels, w is for %" PRId64 "; expected as many", x.dim[3], w.dim[3]);
         return false;
     }
     bool pads = true;
     for (int i = 0; i < 4; i++) pads = pads && a->pad[i] >= 0;
     if (a->stride < 1 || !pads) {
-        snprintf(why, 160, "stride %d, padding %d %d %d %d; expected at least 1, and 0 or more", a->stride,
-                 a->pad[0], a->pad[1], a->pad[2], a->pad[3]);
+        snprintf(why, 160, "stride %d, padding %d %d %d %d; expected at least 1, and 0 or more", a->stride, a->pad[0],
+                 a->pad[1], a->pad[2], a->pad[3]);
         return false;
     }
     int64_t h = x.dim[1] + a->pad[0] + a->pad[1], v = x.dim[2] + a->pad[2] + a->pad[3];
     if (h < w.dim[1] || v < w.dim[2]) {
-        snprintf(why, 160,
-                 "padded image %" PRId64 "x%" PRId64 "; expected at least the kernel's %" PRId64
-                 "x%" PRId64,
+        snprintf(why, 160, "padded image %" PRId64 "x%" PRId64 "; expected at least the kernel's %" PRId64 "x%" PRId64,
                  h, v, w.dim[1], w.dim[2]);
         return false;
     }
@@ -349,8 +336,7 @@ static bool want_target(gd_graph *g, const gd_node_info *n) {
 static bool want_dy(gd_graph *g, const gd_node_info *n, int i, gd_shape y) {
     gd_shape dy = input(g, n, i)->shape;
     if (gd_shape_equal(dy, y)) return true;
-    return gd__refuse(g, n->name, "dy %s has shape %s; expected %s", input(g, n, i)->name, show(dy).s,
-                      show(y).s);
+    return gd__refuse(g, n->name, "dy %s has shape %s; expected %s", input(g, n, i)->name, show(dy).s, show(y).s);
 }
 
 static bool infer_conv(gd_graph *g, gd_node_info *n) {

@@ -11,15 +11,15 @@ struct gd_instance {
     const gd_program *p;
     unsigned char *arena;
     bool own_arena;
-    void **bound;        /* per binding, of the caller                       */
-    void **node;         /* per node: where its value is                     */
-    bool resolved;       /* node[] matches bound[]                           */
+    void **bound;  /* per binding, of the caller                       */
+    void **node;   /* per node: where its value is                     */
+    bool resolved; /* node[] matches bound[]                           */
     gd_run_args args;
-    int step, phase;     /* of the run under way                             */
+    int step, phase; /* of the run under way                             */
     bool running;
-    bool serving;        /* paused for the collective of step - 1            */
-    char broken[256];    /* guard: first overrun seen, as text               */
-    double *seconds;     /* per step, when profiling                         */
+    bool serving;     /* paused for the collective of step - 1            */
+    char broken[256]; /* guard: first overrun seen, as text               */
+    double *seconds;  /* per step, when profiling                         */
     int64_t runs;
 };
 
@@ -167,7 +167,10 @@ static bool is_collective(const gd_program *p, int s) {
 static void pause_at_collective(const gd_instance *i, int s, gd_pause *pause) {
     gd_node n = i->p->step_node[i->p->step[s].first_node];
     const gd_node_info *info = gd_graph_at(i->p->ir.graph, n);
-    *pause = (gd_pause){.kind = GD_PAUSE_COLLECTIVE, .phase = i->phase, .name = info->name, .data = i->node[n],
+    *pause = (gd_pause){.kind = GD_PAUSE_COLLECTIVE,
+                        .phase = i->phase,
+                        .name = info->name,
+                        .data = i->node[n],
                         .count = gd_shape_count(info->shape)};
 }
 
@@ -260,7 +263,8 @@ static void print_step(const gd_instance *i, int s, double total, FILE *out) {
     char shape[96];
     gd_shape_text(n->shape, shape);
     print_line(out, i->seconds[s] / (double)i->runs, total, flops_of(p, s));
-    fprintf(out, "%-9s %-20s %s  %s\n", step->fused ? "group" : gd_op_text(n->op), shape, n->name, kernel ? kernel : "");
+    fprintf(out, "%-9s %-20s %s  %s\n", step->fused ? "group" : gd_op_text(n->op), shape, n->name,
+            kernel ? kernel : "");
 }
 
 void gd_instance_print_profile(const gd_instance *i, FILE *out) {

@@ -95,8 +95,7 @@ static bool needed_behind(const gd_program *p, const gd_exec_step *step, gd_node
         gd_node member = p->step_node[step->first_node + m];
         const gd_node_info *i = gd_graph_at(p->ir.graph, member);
         bool needs = false;
-        for (int k = 0; k < gd_op_arity(i->op); k++)
-            needs |= gd__base(p, i->in[k]) == b || l->mark[i->in[k]] == l->now;
+        for (int k = 0; k < gd_op_arity(i->op); k++) needs |= gd__base(p, i->in[k]) == b || l->mark[i->in[k]] == l->now;
         if (needs && behind) return true;
         if (needs && !p->stored[member]) l->mark[member] = l->now;
         behind |= member == n;

@@ -16,8 +16,8 @@ static gd_status verify_inferred(gd_graph *g, const gd_node_info *n) {
     char is[96], should[96];
     gd_shape_text(n->shape, is);
     gd_shape_text(fresh.shape, should);
-    GD_FAIL(INTERNAL, "pass: %s is %s %s; expected %s %s", n->name, gd_dtype_text(n->dtype), is, gd_dtype_text(fresh.dtype),
-            should);
+    GD_FAIL(INTERNAL, "pass: %s is %s %s; expected %s %s", n->name, gd_dtype_text(n->dtype), is,
+            gd_dtype_text(fresh.dtype), should);
 }
 
 /* What holds between passes: inputs before users, no input of a later phase, shapes and types. */
@@ -131,7 +131,8 @@ static gd_status run(passes *p, const gd_graph *g, int n_out, const gd_output *o
     return versions(p, g, out);
 }
 
-gd_status gd__run_passes(const gd_graph *g, int n_out, const gd_output *out_list, const gd_program_opts *o, gd__ir *ir) {
+gd_status gd__run_passes(const gd_graph *g, int n_out, const gd_output *out_list, const gd_program_opts *o,
+                         gd__ir *ir) {
     passes p = {.opts = o};
     gd_status st = run(&p, g, n_out, out_list);
     if (st == GD_OK) *ir = p.now;

@@ -96,8 +96,12 @@ static gd_status make_steps(gd_program *p, const gd__fusion *f) {
         memcpy(p->step_node + at, c->member, (size_t)c->n_members * sizeof *c->member);
         at += c->n_members;
     }
-    p->view = (gd_view){.graph = p->ir.graph, .n_steps = p->n_steps, .steps = p->step, .step_nodes = p->step_node,
-                        .stored = p->stored, .guard = p->guard};
+    p->view = (gd_view){.graph = p->ir.graph,
+                        .n_steps = p->n_steps,
+                        .steps = p->step,
+                        .step_nodes = p->step_node,
+                        .stored = p->stored,
+                        .guard = p->guard};
     return GD_OK;
 }
 
@@ -174,8 +178,10 @@ double gd__flops(const gd_graph *g, const gd_node_info *n) {
 }
 
 gd_program_stats gd_program_get_stats(const gd_program *p) {
-    gd_program_stats s = {.arena_bytes = p->arena_bytes, .shared_bytes = p->shared_bytes,
-                          .nodes = gd_graph_count(p->ir.graph), .steps = p->n_steps};
+    gd_program_stats s = {.arena_bytes = p->arena_bytes,
+                          .shared_bytes = p->shared_bytes,
+                          .nodes = gd_graph_count(p->ir.graph),
+                          .steps = p->n_steps};
     const int phases = sizeof s.phase_flops / sizeof *s.phase_flops;
     for (int i = 0; i < p->n_steps; i++) {
         const gd_exec_step *step = &p->step[i];
@@ -217,8 +223,8 @@ void gd_program_print(const gd_program *p, FILE *out) {
         const gd_exec_step *step = &p->step[s];
         const char *kernel = p->executor->describe_step ? p->executor->describe_step(p->state, &p->view, s) : NULL;
         gd_op op = gd_graph_at(p->ir.graph, p->step_node[step->first_node])->op;
-        fprintf(out, "step %d phase %d %s%s%s", s, step->phase, step->fused ? "group" : gd_op_text(op), kernel ? ", " : "",
-                kernel ? kernel : "");
+        fprintf(out, "step %d phase %d %s%s%s", s, step->phase, step->fused ? "group" : gd_op_text(op),
+                kernel ? ", " : "", kernel ? kernel : "");
         if (p->scratch[s] >= 0) fprintf(out, ", scratch %zu bytes", p->buffer[p->scratch[s]].bytes);
         fputc('\n', out);
         for (int m = 0; m < step->n_nodes; m++) print_value(p, p->step_node[step->first_node + m], out);

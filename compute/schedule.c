@@ -16,14 +16,14 @@ typedef struct edge {
 
 typedef struct sorter {
     const gd__fusion *f;
-    bool lean;          /* take what leaves the least memory in use */
+    bool lean; /* take what leaves the least memory in use */
     edge *edge;
     int n_edges;
-    int *first;         /* per cluster: its first edge                                 */
-    int *needs;         /* per cluster: edges from clusters that have not run          */
-    int *readers;       /* per node (base): members of clusters to run that read it    */
+    int *first;          /* per cluster: its first edge                                 */
+    int *needs;          /* per cluster: edges from clusters that have not run          */
+    int *readers;        /* per node (base): members of clusters to run that read it    */
     int *ready, n_ready; /* clusters that may run now, in written order                 */
-    int64_t live, peak; /* bytes of values in use                                      */
+    int64_t live, peak;  /* bytes of values in use                                      */
 } sorter;
 
 static int64_t bytes_of(const gd__fusion *f, gd_node n) {
@@ -143,7 +143,8 @@ static gd_status sort(const gd__fusion *f, bool lean, int *list, int64_t *peak) 
     for (int c = 0; c < f->n_clusters; c++)
         if (!s.needs[c]) push(&s, c);
     for (int i = 0; i < f->n_clusters; i++) {
-        if (!s.n_ready) GD_FAIL(INTERNAL, "plan: groups of the program need each other after %d of %d steps", i, f->n_clusters);
+        if (!s.n_ready)
+            GD_FAIL(INTERNAL, "plan: groups of the program need each other after %d of %d steps", i, f->n_clusters);
         int c = list[i] = pop(&s);
         account(&s, c);
         for (int e = s.first[c]; e >= 0; e = s.edge[e].next)

@@ -147,8 +147,7 @@ static gd_node simplify_move(gd_graph *to, const gd_node_info *n, gd_node a, gd_
     case GD_OP_RESHAPE:
         if (all) return fill(to, n, v);
         return gd_reshape(to, x->op == GD_OP_RESHAPE ? x->in[0] : a, n->shape);
-    case GD_OP_PERMUTE:
-        return all ? fill(to, n, v) : simplify_permute(to, n, a);
+    case GD_OP_PERMUTE: return all ? fill(to, n, v) : simplify_permute(to, n, a);
     case GD_OP_SLICE:
     case GD_OP_PAD_REFLECT:
     case GD_OP_UPSAMPLE:

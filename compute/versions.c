@@ -16,7 +16,7 @@
 
 typedef struct later { /* a parameter in a version above 0 */
     const char *name;
-    int version, phase;  /* phase: the first that reads it  */
+    int version, phase; /* phase: the first that reads it  */
 } later;
 
 typedef struct versions {

@@ -20,14 +20,12 @@ static const gd__source *const SOURCE[] = {GD__SOURCE_LIST(ROW)};
 #undef ROW
 enum { SOURCES = sizeof INFO / sizeof *INFO };
 
-const gd_source_info *gd_dataset_sources(int *count)
-{
+const gd_source_info *gd_dataset_sources(int *count) {
     *count = SOURCES;
     return INFO;
 }
 
-static gd_status find_source(const char *name, int *out)
-{
+static gd_status find_source(const char *name, int *out) {
     const char *names[SOURCES];
     char all[256] = "";
     for (int i = 0; i < SOURCES; i++) {
@@ -44,46 +42,41 @@ static gd_status find_source(const char *name, int *out)
             near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static gd_status check_spec(const gd_dataset_spec *s, const gd_source_info *info, bool points)
-{
+static gd_status check_spec(const gd_dataset_spec *s, const gd_source_info *info, bool points) {
     if (s->size < 0 || s->size > GD__SIDE_MAX)
-        GD_FAIL(CONFIG, "%s: image size %d; expected 1 to %d, or 0 for the size as stored", info->name,
-                s->size, GD__SIDE_MAX);
+        GD_FAIL(CONFIG, "%s: image size %d; expected 1 to %d, or 0 for the size as stored", info->name, s->size,
+                GD__SIDE_MAX);
     if (s->channels != 0 && s->channels != 1 && s->channels != 3)
-        GD_FAIL(CONFIG, "%s: %d image channels; expected 1, 3, or 0 for as stored", info->name,
-                s->channels);
+        GD_FAIL(CONFIG, "%s: %d image channels; expected 1, 3, or 0 for as stored", info->name, s->channels);
     if (s->count < 0)
-        GD_FAIL(CONFIG, "%s: %" PRId64 " samples; expected at least 1, or 0 for all", info->name,
-                s->count);
+        GD_FAIL(CONFIG, "%s: %" PRId64 " samples; expected at least 1, or 0 for all", info->name, s->count);
     if (points && (s->size || s->channels || s->flip))
-        GD_FAIL(CONFIG, "%s: gives points of the plane; image size, channels and flip have no meaning "
-                        "there; leave them out",
+        GD_FAIL(CONFIG,
+                "%s: gives points of the plane; image size, channels and flip have no meaning "
+                "there; leave them out",
                 info->name);
     if (info->synthetic && s->path)
-        GD_FAIL(CONFIG, "%s: is made in memory and reads no path; leave the path '%s' out", info->name,
-                s->path);
+        GD_FAIL(CONFIG, "%s: is made in memory and reads no path; leave the path '%s' out", info->name, s->path);
     if (!info->synthetic && !info->default_path && !s->path)
         GD_FAIL(CONFIG, "%s: no path given; expected the place of the data; set data.path", info->name);
     return GD_OK;
 }
 
-gd_status gd__source_limit(const gd_dataset_spec *spec, const char *path, int64_t *have)
-{
+gd_status gd__source_limit(const gd_dataset_spec *spec, const char *path, int64_t *have) {
     if (!spec->count) return GD_OK;
     if (spec->count > *have)
-        GD_FAIL(CONFIG, "%s: holds %" PRId64 " samples; the first %" PRId64 " are asked for; lower "
-                        "data.count",
+        GD_FAIL(CONFIG,
+                "%s: holds %" PRId64 " samples; the first %" PRId64 " are asked for; lower "
+                "data.count",
                 path, *have, spec->count);
     *have = spec->count;
     return GD_OK;
 }
 
 /* Decides what is kept. Memory is touched, and so really used, only as pictures come in. */
-static void keep_pictures(gd_dataset *d)
-{
+static void keep_pictures(gd_dataset *d) {
     uint64_t total = 0;
-    for (int p = 0; p < d->parts; p++)
-        total += (uint64_t)d->part_count[p] * gd_sample_bytes(d->shape[p]);
+    for (int p = 0; p < d->parts; p++) total += (uint64_t)d->part_count[p] * gd_sample_bytes(d->shape[p]);
     if (d->source->point || total > GD__KEEP_MAX) return;
     for (int p = 0; p < d->parts; p++) {
         if (d->source->in_memory && !memcmp(&d->raw[p], &d->shape[p], sizeof d->raw[p])) continue;
@@ -99,8 +92,7 @@ static void keep_pictures(gd_dataset *d)
     }
 }
 
-static void final_shapes(gd_dataset *d)
-{
+static void final_shapes(gd_dataset *d) {
     for (int p = 0; p < d->parts; p++) {
         gd_sample_shape s = d->raw[p];
         if (d->size) s.height = s.width = d->size;
@@ -109,8 +101,7 @@ static void final_shapes(gd_dataset *d)
     }
 }
 
-static void describe(gd_dataset *d)
-{
+static void describe(gd_dataset *d) {
     char *at = d->describe, *end = at + sizeof d->describe;
     at += snprintf(at, (size_t)(end - at), "%s:", d->name);
     for (int p = 0; p < d->parts && at < end; p++) {
@@ -118,20 +109,17 @@ static void describe(gd_dataset *d)
         char n[32];
         gd_text_count((uint64_t)d->part_count[p], n, sizeof n);
         at += snprintf(at, (size_t)(end - at), "%s %s", p ? (d->aligned ? " with" : " and") : "", n);
-        if (s.type == GD_SAMPLE_F32)
-            at += snprintf(at, (size_t)(end - at), " points of %d numbers", s.channels);
+        if (s.type == GD_SAMPLE_F32) at += snprintf(at, (size_t)(end - at), " points of %d numbers", s.channels);
         else if (!r.height)
             at += snprintf(at, (size_t)(end - at), " images -> %dx%dx%d", s.height, s.width, s.channels);
         else if (memcmp(&r, &s, sizeof r))
-            at += snprintf(at, (size_t)(end - at), " images %dx%dx%d -> %dx%dx%d", r.height, r.width,
-                           r.channels, s.height, s.width, s.channels);
-        else
-            at += snprintf(at, (size_t)(end - at), " images %dx%dx%d", s.height, s.width, s.channels);
+            at += snprintf(at, (size_t)(end - at), " images %dx%dx%d -> %dx%dx%d", r.height, r.width, r.channels,
+                           s.height, s.width, s.channels);
+        else at += snprintf(at, (size_t)(end - at), " images %dx%dx%d", s.height, s.width, s.channels);
     }
 }
 
-gd_status gd_dataset_open(const gd_dataset_spec *spec, gd_dataset **out)
-{
+gd_status gd_dataset_open(const gd_dataset_spec *spec, gd_dataset **out) {
     int i = 0;
     GD_TRY(find_source(spec->source, &i));
     GD_TRY(check_spec(spec, &INFO[i], SOURCE[i]->point));
@@ -159,8 +147,7 @@ fail:
     return st;
 }
 
-void gd_dataset_close(gd_dataset *d)
-{
+void gd_dataset_close(gd_dataset *d) {
     if (!d) return;
     if (d->source->close) d->source->close(d);
     for (int p = 0; p < GD_PARTS_MAX; p++) {
@@ -172,50 +159,33 @@ void gd_dataset_close(gd_dataset *d)
     free(d);
 }
 
-int64_t gd_dataset_count(const gd_dataset *d)
-{
+int64_t gd_dataset_count(const gd_dataset *d) {
     int64_t most = 0;
     for (int p = 0; p < d->parts; p++)
         if (d->part_count[p] > most) most = d->part_count[p];
     return most;
 }
 
-int gd_dataset_parts(const gd_dataset *d)
-{
-    return d->parts;
-}
+int gd_dataset_parts(const gd_dataset *d) { return d->parts; }
 
-gd_sample_shape gd_dataset_shape(const gd_dataset *d, int part)
-{
-    return d->shape[part];
-}
+gd_sample_shape gd_dataset_shape(const gd_dataset *d, int part) { return d->shape[part]; }
 
-uint64_t gd_dataset_fingerprint(const gd_dataset *d)
-{
-    return d->fingerprint;
-}
+uint64_t gd_dataset_fingerprint(const gd_dataset *d) { return d->fingerprint; }
 
-const char *gd_dataset_describe(const gd_dataset *d)
-{
-    return d->describe;
-}
+const char *gd_dataset_describe(const gd_dataset *d) { return d->describe; }
 
-size_t gd_sample_bytes(gd_sample_shape s)
-{
-    return (size_t)s.height * (size_t)s.width * (size_t)s.channels *
-           (s.type == GD_SAMPLE_F32 ? sizeof(float) : 1);
+size_t gd_sample_bytes(gd_sample_shape s) {
+    return (size_t)s.height * (size_t)s.width * (size_t)s.channels * (s.type == GD_SAMPLE_F32 ? sizeof(float) : 1);
 }
 
 /* Parts that belong together are mirrored together. */
-static bool mirrored(const gd_dataset *d, int part, uint64_t draw)
-{
+static bool mirrored(const gd_dataset *d, int part, uint64_t draw) {
     uint32_t stream = d->aligned ? 0 : (uint32_t)part << 16;
     gd_rng r = {.seed = d->seed, .purpose = GD_PURPOSE_FLIP | stream};
     return d->flip && gd_rng_below(&r, draw, 2);
 }
 
-static void copy_rows(const uint8_t *pixels, gd_sample_shape s, bool mirror, uint8_t *out)
-{
+static void copy_rows(const uint8_t *pixels, gd_sample_shape s, bool mirror, uint8_t *out) {
     const size_t c = (size_t)s.channels, w = (size_t)s.width, h = (size_t)s.height;
     if (!mirror) {
         memcpy(out, pixels, h * w * c);
@@ -227,8 +197,7 @@ static void copy_rows(const uint8_t *pixels, gd_sample_shape s, bool mirror, uin
 }
 
 /* Grey pictures are fitted before they are spread over three channels: the result is equal. */
-static gd_status prepare(const gd_dataset *d, gd_sample_shape want, gd_image *im)
-{
+static gd_status prepare(const gd_dataset *d, gd_sample_shape want, gd_image *im) {
     if (want.channels == 1) GD_TRY(gd__image_convert(im, 1));
     if (d->size && (im->height != d->size || im->width != d->size)) {
         gd_image fitted;
@@ -238,8 +207,9 @@ static gd_status prepare(const gd_dataset *d, gd_sample_shape want, gd_image *im
     }
     GD_TRY(gd__image_convert(im, want.channels));
     if (im->height != want.height || im->width != want.width)
-        GD_FAIL(DATA, "%s: a picture of %d x %d pixels; all had %d x %d when the data set was opened; do not "
-                      "change files while they are in use",
+        GD_FAIL(DATA,
+                "%s: a picture of %d x %d pixels; all had %d x %d when the data set was opened; do not "
+                "change files while they are in use",
                 d->where, im->width, im->height, want.width, want.height);
     return GD_OK;
 }
@@ -247,8 +217,7 @@ static gd_status prepare(const gd_dataset *d, gd_sample_shape want, gd_image *im
 enum { MISSING, WRITING, THERE };
 
 /* One thread of several that decoded the same picture stores it; the others need not wait. */
-static void keep(const gd_dataset *d, int part, int64_t index, const uint8_t *pixels)
-{
+static void keep(const gd_dataset *d, int part, int64_t index, const uint8_t *pixels) {
     const gd__kept *k = &d->kept[part];
     const size_t bytes = gd_sample_bytes(d->shape[part]);
     uint8_t expected = MISSING;
@@ -257,15 +226,13 @@ static void keep(const gd_dataset *d, int part, int64_t index, const uint8_t *pi
     atomic_store_explicit(&k->state[index], THERE, memory_order_release);
 }
 
-static const uint8_t *kept(const gd_dataset *d, int part, int64_t index)
-{
+static const uint8_t *kept(const gd_dataset *d, int part, int64_t index) {
     const gd__kept *k = &d->kept[part];
     if (!k->pixels || atomic_load_explicit(&k->state[index], memory_order_acquire) != THERE) return NULL;
     return k->pixels + (size_t)index * gd_sample_bytes(d->shape[part]);
 }
 
-static gd_status check_index(const gd_dataset *d, int part, int64_t index)
-{
+static gd_status check_index(const gd_dataset *d, int part, int64_t index) {
     if (part < 0 || part >= d->parts)
         GD_FAIL(INTERNAL, "%s: part %d asked for; there are %d", d->where, part, d->parts);
     if (index < 0 || index >= d->part_count[part])
@@ -274,8 +241,7 @@ static gd_status check_index(const gd_dataset *d, int part, int64_t index)
     return GD_OK;
 }
 
-gd_status gd_dataset_get(const gd_dataset *d, int part, int64_t index, uint64_t draw, void *out)
-{
+gd_status gd_dataset_get(const gd_dataset *d, int part, int64_t index, uint64_t draw, void *out) {
     GD_TRY(check_index(d, part, index));
     if (d->source->point) {
         d->source->point(d, part, index, out);

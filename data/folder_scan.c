@@ -113,8 +113,7 @@ static gd_status look_at(scan *s, const char *path, const char *name, const abov
         count_other(s, name);
         return GD_OK;
     }
-    if (!S_ISREG(st.st_mode))
-        GD_FAIL(DATA, "%s: is %s; expected a picture file; remove it", path, kind_of(st.st_mode));
+    if (!S_ISREG(st.st_mode)) GD_FAIL(DATA, "%s: is %s; expected a picture file; remove it", path, kind_of(st.st_mode));
     return add_file(s, name, (uint64_t)st.st_size);
 }
 
@@ -159,8 +158,7 @@ static void tell_what_is_left_out(const scan *s) {
     others_text(s, others, sizeof others);
     gd_text_count(s->others, n, sizeof n);
     gd_text_count(s->hidden, h, sizeof h);
-    if (s->others)
-        GD_LOG(DATA, INFO, "%s: files left out: %s (%s); supported: .png .jpg .jpeg", s->root, n, others);
+    if (s->others) GD_LOG(DATA, INFO, "%s: files left out: %s (%s); supported: .png .jpg .jpeg", s->root, n, others);
     if (s->hidden) GD_LOG(DATA, INFO, "%s: names left out that begin with a dot: %s", s->root, h);
 }
 
@@ -170,8 +168,8 @@ static gd_status no_picture(const scan *s) {
     gd_text_count(s->others, n, sizeof n);
     if (!s->others)
         GD_FAIL(DATA, "%s: 0 images; the folder is empty; supported: .png .jpg .jpeg; check data.path", s->root);
-    GD_FAIL(DATA, "%s: 0 images; %s files seen, endings: %s; supported: .png .jpg .jpeg; check data.path", s->root,
-            n, others);
+    GD_FAIL(DATA, "%s: 0 images; %s files seen, endings: %s; supported: .png .jpg .jpeg; check data.path", s->root, n,
+            others);
 }
 
 gd_status gd__folder_scan(const char *root, gd__file_list *out) {
@@ -182,8 +180,9 @@ gd_status gd__folder_scan(const char *root, gd__file_list *out) {
         GD_FAIL(NOINPUT, "%s: %s; expected a folder of pictures; check data.path", root,
                 errno == ENOENT ? "does not exist" : strerror(errno));
     if (!S_ISDIR(st.st_mode))
-        GD_FAIL(DATA, "%s: is no folder; expected a folder of .png, .jpg or .jpeg files; check data.path and "
-                      "data.source",
+        GD_FAIL(DATA,
+                "%s: is no folder; expected a folder of .png, .jpg or .jpeg files; check data.path and "
+                "data.source",
                 root);
     GD_TRY(read_folder(&s, root, "", &st, NULL));
     if (!out->count) return no_picture(&s);

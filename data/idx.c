@@ -60,8 +60,9 @@ static gd_status input_open(const char *path, input *in) {
     if (in->gz && !named_gz(path))
         GD_FAIL(DATA, "%s: gzip data in a file that is not named .gz; run gunzip or name it .gz", path);
     if (!in->gz && named_gz(path))
-        GD_FAIL(DATA, "%s: named .gz, but starts with %02X %02X; expected gzip data (1F 8B); if it is "
-                      "unpacked already, take the .gz off its name",
+        GD_FAIL(DATA,
+                "%s: named .gz, but starts with %02X %02X; expected gzip data (1F 8B); if it is "
+                "unpacked already, take the .gz off its name",
                 path, start[0], start[1]);
     return in->gz ? start_gzip(in) : GD_OK;
 }
@@ -128,14 +129,15 @@ static const char *type_name(int type) {
 
 static gd_status check_magic(const char *path, const uint8_t m[4]) {
     if (m[0] || m[1] || (m[2] != 0x08 && !type_name(m[2])))
-        GD_FAIL(DATA, "%s: not an IDX file: starts with %02X %02X %02X %02X; expected 00 00 08 03 (bytes, 3 "
-                      "dimensions); check data.path",
+        GD_FAIL(DATA,
+                "%s: not an IDX file: starts with %02X %02X %02X %02X; expected 00 00 08 03 (bytes, 3 "
+                "dimensions); check data.path",
                 path, m[0], m[1], m[2], m[3]);
     if (m[2] != 0x08)
         GD_FAIL(DATA, "%s: an IDX file of %s; expected bytes (08); convert it to 0..255", path, type_name(m[2]));
     if (m[3] < 1 || m[3] > DIMS_MAX)
-        GD_FAIL(DATA, "%s: an IDX file of %d dimensions; expected 3 (images, height, width); check data.path",
-                path, m[3]);
+        GD_FAIL(DATA, "%s: an IDX file of %d dimensions; expected 3 (images, height, width); check data.path", path,
+                m[3]);
     return GD_OK;
 }
 
@@ -157,8 +159,7 @@ static gd_status read_header(input *in, idx_header *out) {
     if (got == 4) GD_TRY(check_magic(in->path, b));
     size_t want = got == 4 ? 4 * (size_t)b[3] : 4;
     if (got == 4) GD_TRY(input_read(in, b + 4, want, &got));
-    if (got < want)
-        GD_FAIL(DATA, "%s: ends within its header; expected an IDX file; copy it again", in->path);
+    if (got < want) GD_FAIL(DATA, "%s: ends within its header; expected an IDX file; copy it again", in->path);
     h.dims = b[3];
     h.header_bytes = 4 + want;
     bool overflow = false;
@@ -180,8 +181,8 @@ static gd_status check_images(const char *path, const idx_header *h) {
     char dims[160];
     dims_text(h, dims, sizeof dims);
     if (h->dims < 3)
-        GD_FAIL(DATA, "%s: %d dimension%s (%s)%s; expected 3 (images, height, width); give the file of images",
-                path, h->dims, h->dims == 1 ? "" : "s", dims, h->dims == 1 ? " as in a file of labels" : "");
+        GD_FAIL(DATA, "%s: %d dimension%s (%s)%s; expected 3 (images, height, width); give the file of images", path,
+                h->dims, h->dims == 1 ? "" : "s", dims, h->dims == 1 ? " as in a file of labels" : "");
     if (h->dims == 4 && h->dim[3] != 1 && h->dim[3] != 3)
         GD_FAIL(DATA, "%s: images of %u channels (%s); expected 1 or 3, channel fastest; convert it", path,
                 (unsigned)h->dim[3], dims);
@@ -198,8 +199,8 @@ static gd_status check_length(const input *in, const idx_header *h) {
     gd_text_count(whole, want, sizeof want);
     if (in->gz) {
         if (in->size >= whole / DEFLATE_RATIO) return GD_OK;
-        GD_FAIL(DATA, "%s: its header says %s, but %s packed bytes cannot hold that; copy it again", in->path,
-                dims, have);
+        GD_FAIL(DATA, "%s: its header says %s, but %s packed bytes cannot hold that; copy it again", in->path, dims,
+                have);
     }
     if (in->size == whole) return GD_OK;
     gd_text_count(in->size < whole ? whole - in->size : in->size - whole, off, sizeof off);
@@ -241,8 +242,9 @@ static gd_status check_labels(const char *path, uint32_t images) {
         char have[160], want[32];
         dims_text(&h, have, sizeof have);
         gd_text_count(images, want, sizeof want);
-        GD_FAIL_TO(done, DATA, "%s: %s labels, but %s images in %s; expected as many; check which files belong "
-                               "together",
+        GD_FAIL_TO(done, DATA,
+                   "%s: %s labels, but %s images in %s; expected as many; check which files belong "
+                   "together",
                    labels, have, want, path);
     }
 done:
@@ -267,8 +269,8 @@ static gd_status read_pixels(input *in, const idx_header *h, uint8_t **out) {
         char have[32], want[32];
         gd_text_count(got, have, sizeof have);
         gd_text_count(h->data_bytes, want, sizeof want);
-        GD_FAIL_TO(fail, DATA, "%s: holds %s bytes of pixels; expected %s by its header; copy it again", in->path,
-                   have, want);
+        GD_FAIL_TO(fail, DATA, "%s: holds %s bytes of pixels; expected %s by its header; copy it again", in->path, have,
+                   want);
     }
     if (in->gz) { /* the last read also reaches the trailer with the checksum */
         uint8_t more;
@@ -309,8 +311,9 @@ done:
 
 static gd_status fashion_open(const gd_dataset_spec *spec, gd_dataset *d) {
     if (!gd_path_exists(spec->path))
-        GD_FAIL(NOINPUT, "%s: Fashion-MNIST is not there; expected the images as an IDX file; install the Debian "
-                         "package dataset-fashion-mnist or set data.path",
+        GD_FAIL(NOINPUT,
+                "%s: Fashion-MNIST is not there; expected the images as an IDX file; install the Debian "
+                "package dataset-fashion-mnist or set data.path",
                 spec->path);
     return idx_open(spec, d);
 }

@@ -8,18 +8,26 @@
 
 enum { FLAGS = TJFLAG_STOPONWARNING | TJFLAG_ACCURATEDCT | TJFLAG_LIMITSCANS };
 
-enum { MARKER_SOF0 = 0xC0, MARKER_DHT = 0xC4, MARKER_JPG = 0xC8, MARKER_DAC = 0xCC, MARKER_SOF15 = 0xCF,
-       MARKER_RST0 = 0xD0, MARKER_SOI = 0xD8, MARKER_EOI = 0xD9, MARKER_SOS = 0xDA, MARKER_TEM = 0x01 };
+enum {
+    MARKER_SOF0 = 0xC0,
+    MARKER_DHT = 0xC4,
+    MARKER_JPG = 0xC8,
+    MARKER_DAC = 0xCC,
+    MARKER_SOF15 = 0xCF,
+    MARKER_RST0 = 0xD0,
+    MARKER_SOI = 0xD8,
+    MARKER_EOI = 0xD9,
+    MARKER_SOS = 0xDA,
+    MARKER_TEM = 0x01
+};
 
-static bool has_no_length(int marker)
-{
+static bool has_no_length(int marker) {
     return marker == MARKER_TEM || (marker >= MARKER_RST0 && marker <= MARKER_EOI);
 }
 
-static bool is_frame(int marker)
-{
-    return marker >= MARKER_SOF0 && marker <= MARKER_SOF15 && marker != MARKER_DHT &&
-           marker != MARKER_JPG && marker != MARKER_DAC;
+static bool is_frame(int marker) {
+    return marker >= MARKER_SOF0 && marker <= MARKER_SOF15 && marker != MARKER_DHT && marker != MARKER_JPG &&
+           marker != MARKER_DAC;
 }
 
 /* What a walk over the markers tells without decoding. */
@@ -29,8 +37,7 @@ typedef struct jpeg_walk {
     uint64_t width, height;
 } jpeg_walk;
 
-static jpeg_walk walk(const uint8_t *b, size_t n)
-{
+static jpeg_walk walk(const uint8_t *b, size_t n) {
     jpeg_walk w = {0};
     size_t at = 2;
     while (at + 1 < n && !w.ended) {
@@ -54,8 +61,7 @@ static jpeg_walk walk(const uint8_t *b, size_t n)
     return w;
 }
 
-gd_status gd__jpeg_probe(const char *name, const uint8_t *b, size_t n, gd__image_info *out, bool *more)
-{
+gd_status gd__jpeg_probe(const char *name, const uint8_t *b, size_t n, gd__image_info *out, bool *more) {
     jpeg_walk found = walk(b, n);
     /* Before the library sees it: it would refuse sizes with a message of its own. */
     if (found.width) GD_TRY(gd__image_limits(name, found.width, found.height));
@@ -76,8 +82,7 @@ done:
 }
 
 /* The first row that a failed decoding left as it was: fill, decode again, look from below. */
-static int rows_decoded(tjhandle tj, const uint8_t *bytes, size_t n, gd_image *im, int format)
-{
+static int rows_decoded(tjhandle tj, const uint8_t *bytes, size_t n, gd_image *im, int format) {
     size_t line = (size_t)im->width * (size_t)im->channels;
     memset(im->pixels, 0xA5, line * (size_t)im->height);
     (void)tjDecompress2(tj, bytes, n, im->pixels, im->width, 0, im->height, format, FLAGS);
@@ -89,9 +94,8 @@ static int rows_decoded(tjhandle tj, const uint8_t *bytes, size_t n, gd_image *i
     return row;
 }
 
-static gd_status decode_failed(const char *name, tjhandle tj, const uint8_t *bytes, size_t n,
-                               gd_image *im, int format)
-{
+static gd_status decode_failed(const char *name, tjhandle tj, const uint8_t *bytes, size_t n, gd_image *im,
+                               int format) {
     char why[200];
     strncpy(why, tjGetErrorStr2(tj), sizeof why - 1);
     why[sizeof why - 1] = 0;
@@ -101,13 +105,11 @@ static gd_status decode_failed(const char *name, tjhandle tj, const uint8_t *byt
     GD_FAIL(DATA, "%s: damaged JPEG: %s; " GD__REPLACE, name, why);
 }
 
-gd_status gd__jpeg_decode(const char *name, const uint8_t *bytes, size_t n,
-                          const gd__image_info *info, gd_image *out)
-{
+gd_status gd__jpeg_decode(const char *name, const uint8_t *bytes, size_t n, const gd__image_info *info, gd_image *out) {
     int scans = walk(bytes, n).scans;
     if (scans > GD__SCANS_MAX)
-        GD_FAIL(DATA, "%s: more than %d scans (%d) in one JPEG; save it again or remove the file", name,
-                GD__SCANS_MAX, scans);
+        GD_FAIL(DATA, "%s: more than %d scans (%d) in one JPEG; save it again or remove the file", name, GD__SCANS_MAX,
+                scans);
     gd_image im = {0};
     gd_status st = GD_OK;
     int format = info->channels == 1 ? TJPF_GRAY : TJPF_RGB;

@@ -37,13 +37,13 @@ struct gd_loader {
     slot *ring;
     pthread_t *thread;
 
-    pthread_mutex_t lock;        /* guards all below, and batch, done, failed, error of the slots     */
-    pthread_cond_t work, ready;  /* for workers: something to take; for the owner: something is done  */
-    uint64_t base;               /* cursor of batch 0                                                 */
-    int64_t batch, sample;       /* the next run to take begins here                                  */
-    int64_t served, released;    /* batches handed out; batches whose slot may be used again          */
-    int busy;                    /* workers that decode now                                           */
-    bool held, closing;          /* held: nobody takes anything                                       */
+    pthread_mutex_t lock;       /* guards all below, and batch, done, failed, error of the slots     */
+    pthread_cond_t work, ready; /* for workers: something to take; for the owner: something is done  */
+    uint64_t base;              /* cursor of batch 0                                                 */
+    int64_t batch, sample;      /* the next run to take begins here                                  */
+    int64_t served, released;   /* batches handed out; batches whose slot may be used again          */
+    int busy;                   /* workers that decode now                                           */
+    bool held, closing;         /* held: nobody takes anything                                       */
 };
 
 /* ---- order ---- */
@@ -64,9 +64,7 @@ typedef struct piece { /* samples first .. end-1 of a batch */
     int64_t first, end;
 } piece;
 
-static bool may_take(const gd_loader *l) {
-    return !l->held && l->batch < l->released + l->slots;
-}
+static bool may_take(const gd_loader *l) { return !l->held && l->batch < l->released + l->slots; }
 
 /* Called with the lock held; false: the loader closes. */
 static bool take(gd_loader *l, piece *out) {
@@ -148,8 +146,9 @@ static gd_status start_workers(gd_loader *l) {
 
 static gd_status check_opts(const gd_dataset *d, const gd_loader_opts *o) {
     if (o->global < 1 || o->local < 1 || o->first < 0 || o->local > o->global || o->first > o->global - o->local)
-        GD_FAIL(CONFIG, "loader: samples %" PRId64 " to %" PRId64 " of a global batch of %" PRId64 "; expected a part "
-                        "of it",
+        GD_FAIL(CONFIG,
+                "loader: samples %" PRId64 " to %" PRId64 " of a global batch of %" PRId64 "; expected a part "
+                "of it",
                 o->first, o->first + o->local - 1, o->global);
     if (o->workers < 0 || o->workers > WORKERS_MAX || o->depth < 0 || o->depth > DEPTH_MAX)
         GD_FAIL(CONFIG, "loader: %d workers, %d batches ahead; expected at most %d and %d, or 0 for the default",
@@ -159,8 +158,9 @@ static gd_status check_opts(const gd_dataset *d, const gd_loader_opts *o) {
         char have[32], want[32];
         gd_text_count((uint64_t)d->part_count[p], have, sizeof have);
         gd_text_count((uint64_t)o->global, want, sizeof want);
-        GD_FAIL(CONFIG, "%s: %s samples; expected at least one global batch of %s; lower batch.global or give more "
-                        "data",
+        GD_FAIL(CONFIG,
+                "%s: %s samples; expected at least one global batch of %s; lower batch.global or give more "
+                "data",
                 d->where, have, want);
     }
     return GD_OK;
@@ -268,9 +268,7 @@ gd_status gd_loader_next(gd_loader *l, gd_batch *b) {
 }
 
 /* base and served are written by the owner's thread only, so it may read them without the lock. */
-uint64_t gd_loader_cursor(const gd_loader *l) {
-    return l->base + (uint64_t)l->served * (uint64_t)l->o.global;
-}
+uint64_t gd_loader_cursor(const gd_loader *l) { return l->base + (uint64_t)l->served * (uint64_t)l->o.global; }
 
 gd_status gd_loader_seek(gd_loader *l, uint64_t cursor) {
     pthread_mutex_lock(&l->lock);

@@ -20,13 +20,11 @@ typedef struct png_input {
     char error[160];
 } png_input;
 
-static uint32_t big32(const uint8_t *p)
-{
+static uint32_t big32(const uint8_t *p) {
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-gd_status gd__png_probe(const char *name, const uint8_t *b, size_t n, gd__image_info *out, bool *more)
-{
+gd_status gd__png_probe(const char *name, const uint8_t *b, size_t n, gd__image_info *out, bool *more) {
     if (n < 33) { /* signature 8, IHDR 25 */
         *more = true;
         GD_FAIL(DATA, "%s: damaged PNG: ends within its header; " GD__REPLACE, name);
@@ -40,21 +38,18 @@ gd_status gd__png_probe(const char *name, const uint8_t *b, size_t n, gd__image_
     return GD_OK;
 }
 
-static void on_error(png_structp png, png_const_charp message)
-{
+static void on_error(png_structp png, png_const_charp message) {
     png_input *in = png_get_error_ptr(png);
     snprintf(in->error, sizeof in->error, "%s", message);
     png_longjmp(png, 1);
 }
 
-static void on_warning(png_structp png, png_const_charp message)
-{
+static void on_warning(png_structp png, png_const_charp message) {
     (void)png;
     (void)message; /* about chunks that do not touch the pixels */
 }
 
-static void on_read(png_structp png, png_bytep to, size_t n)
-{
+static void on_read(png_structp png, png_bytep to, size_t n) {
     png_input *in = png_get_io_ptr(png);
     if (n > in->left) {
         in->short_of_input = true;
@@ -66,8 +61,7 @@ static void on_read(png_structp png, png_bytep to, size_t n)
 }
 
 /* 8 bits a channel, grey or RGB, no alpha, no gamma. 16-bit values keep their high byte. */
-static void set_transforms(png_structp png, png_infop info)
-{
+static void set_transforms(png_structp png, png_infop info) {
     int type = png_get_color_type(png, info), depth = png_get_bit_depth(png, info);
     if (type == PNG_COLOR_TYPE_PALETTE) png_set_palette_to_rgb(png);
     if (type == PNG_COLOR_TYPE_GRAY && depth < 8) png_set_expand_gray_1_2_4_to_8(png);
@@ -76,8 +70,7 @@ static void set_transforms(png_structp png, png_infop info)
 }
 
 /* All that may jump. Returns false after an error. */
-static bool read_rows(png_structp png, png_infop info, png_input *in, gd_image *out)
-{
+static bool read_rows(png_structp png, png_infop info, png_input *in, gd_image *out) {
     if (setjmp(png_jmpbuf(png))) return false;
     png_set_read_fn(png, in, on_read);
     png_set_user_limits(png, GD__SIDE_MAX, GD__SIDE_MAX);
@@ -97,18 +90,15 @@ static bool read_rows(png_structp png, png_infop info, png_input *in, gd_image *
     return true;
 }
 
-static gd_status decode_failed(const png_input *in)
-{
+static gd_status decode_failed(const png_input *in) {
     if (in->short_of_input && in->row < in->rows)
-        GD_FAIL(DATA, "%s: damaged PNG: ends early (row %d of %d); " GD__REPLACE, in->name, in->row,
-                in->rows);
+        GD_FAIL(DATA, "%s: damaged PNG: ends early (row %d of %d); " GD__REPLACE, in->name, in->row, in->rows);
     GD_FAIL(DATA, "%s: damaged PNG: %s; " GD__REPLACE, in->name, in->error);
 }
 
 /* Deflate packs at most 1032 to 1: a picture that cannot be in so few bytes is refused before memory
  * is taken for it. b: a whole header, as the probe has checked. */
-static gd_status check_plausible(const char *name, const uint8_t *b, size_t n, const gd__image_info *info)
-{
+static gd_status check_plausible(const char *name, const uint8_t *b, size_t n, const gd__image_info *info) {
     static const uint8_t samples[7] = {1, 0, 3, 1, 2, 0, 4}; /* by colour type */
     const uint64_t bits = (uint64_t)b[24] * (b[25] < sizeof samples ? samples[b[25]] : 0);
     const uint64_t raw = ((uint64_t)info->width * bits + 7) / 8 * (uint64_t)info->height;
@@ -117,9 +107,7 @@ static gd_status check_plausible(const char *name, const uint8_t *b, size_t n, c
             info->height, n);
 }
 
-gd_status gd__png_decode(const char *name, const uint8_t *bytes, size_t n,
-                         const gd__image_info *info, gd_image *out)
-{
+gd_status gd__png_decode(const char *name, const uint8_t *bytes, size_t n, const gd__image_info *info, gd_image *out) {
     gd_image im = {0};
     png_infop pi = NULL;
     png_input in = {.bytes = bytes, .left = n, .name = name, .rows = info->height};
@@ -145,15 +133,13 @@ typedef struct png_output {
     char error[160];
 } png_output;
 
-static void on_write_error(png_structp png, png_const_charp message)
-{
+static void on_write_error(png_structp png, png_const_charp message) {
     png_output *o = png_get_error_ptr(png);
     snprintf(o->error, sizeof o->error, "%s", message);
     png_longjmp(png, 1);
 }
 
-static void on_write(png_structp png, png_bytep from, size_t n)
-{
+static void on_write(png_structp png, png_bytep from, size_t n) {
     png_output *o = png_get_io_ptr(png);
     if (o->used + n > o->room) {
         size_t room = 2 * (o->used + n) + 4096;
@@ -166,13 +152,9 @@ static void on_write(png_structp png, png_bytep from, size_t n)
     o->used += n;
 }
 
-static void on_flush(png_structp png)
-{
-    (void)png;
-}
+static void on_flush(png_structp png) { (void)png; }
 
-static bool write_rows(png_structp png, png_infop info, png_output *o, const gd_image *im, char *text)
-{
+static bool write_rows(png_structp png, png_infop info, png_output *o, const gd_image *im, char *text) {
     if (setjmp(png_jmpbuf(png))) return false;
     png_set_write_fn(png, o, on_write, on_flush);
     png_set_IHDR(png, info, (png_uint_32)im->width, (png_uint_32)im->height, 8,
@@ -188,10 +170,8 @@ static bool write_rows(png_structp png, png_infop info, png_output *o, const gd_
     return true;
 }
 
-gd_status gd_image_encode_png(const gd_image *im, const char *text, uint8_t **out, size_t *bytes)
-{
-    if (im->channels != 1 && im->channels != 3)
-        GD_FAIL(CONFIG, "PNG of %d channels; expected 1 or 3", im->channels);
+gd_status gd_image_encode_png(const gd_image *im, const char *text, uint8_t **out, size_t *bytes) {
+    if (im->channels != 1 && im->channels != 3) GD_FAIL(CONFIG, "PNG of %d channels; expected 1 or 3", im->channels);
     GD_TRY(gd__image_limits("PNG", (uint64_t)im->width, (uint64_t)im->height));
     png_output o = {0};
     char *copy = text ? strdup(text) : NULL; /* libpng wants it writable */
@@ -212,8 +192,7 @@ done:
     return st;
 }
 
-gd_status gd_image_write_png(const char *path, const gd_image *im, const char *text)
-{
+gd_status gd_image_write_png(const char *path, const gd_image *im, const char *text) {
     uint8_t *bytes;
     size_t n;
     GD_TRY(gd_image_encode_png(im, text, &bytes, &n));

@@ -20,14 +20,12 @@ typedef struct filter {
     int32_t *weight; /* count x stride, all in one block that begins at from */
 } filter;
 
-static double triangle(double d)
-{
+static double triangle(double d) {
     d = fabs(d);
     return d < 1.0 ? 1.0 - d : 0.0;
 }
 
-static void filter_row(filter *f, int i, double middle, double widen, int in)
-{
+static void filter_row(filter *f, int i, double middle, double widen, int in) {
     double sum = 0, inverse = 1.0 / widen;
     int from = (int)(middle - widen + 0.5), to = (int)(middle + widen + 0.5);
     if (from < 0) from = 0;
@@ -43,8 +41,7 @@ static void filter_row(filter *f, int i, double middle, double widen, int in)
 }
 
 /* Outputs first .. first+count-1 of the map from `in` to `full` pixels. */
-static gd_status filter_make(int in, int full, int first, int count, filter *out)
-{
+static gd_status filter_make(int in, int full, int first, int count, filter *out) {
     double scale = (double)in / full, widen = scale < 1.0 ? 1.0 : scale;
     filter f = {.count = count, .stride = (int)ceil(widen) * 2 + 1};
     size_t cells = (size_t)count * (2 + (size_t)f.stride);
@@ -57,14 +54,12 @@ static gd_status filter_make(int in, int full, int first, int count, filter *out
     return GD_OK;
 }
 
-static uint8_t clip8(int32_t sum)
-{
+static uint8_t clip8(int32_t sum) {
     int32_t v = sum >> BITS;
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-static void row_grey(const filter *f, const uint8_t *in, uint8_t *out)
-{
+static void row_grey(const filter *f, const uint8_t *in, uint8_t *out) {
     for (int x = 0; x < f->count; x++) {
         const int32_t *w = f->weight + (size_t)x * (size_t)f->stride;
         const uint8_t *p = in + f->from[x];
@@ -74,8 +69,7 @@ static void row_grey(const filter *f, const uint8_t *in, uint8_t *out)
     }
 }
 
-static void row_rgb(const filter *f, const uint8_t *in, uint8_t *out)
-{
+static void row_rgb(const filter *f, const uint8_t *in, uint8_t *out) {
     for (int x = 0; x < f->count; x++, out += 3) {
         const int32_t *w = f->weight + (size_t)x * (size_t)f->stride;
         const uint8_t *p = in + 3 * (size_t)f->from[x];
@@ -92,8 +86,7 @@ static void row_rgb(const filter *f, const uint8_t *in, uint8_t *out)
 }
 
 /* Rows top .. top+rows-1 of in, resampled to f->count columns. */
-static void horizontal(const gd_image *in, const filter *f, int top, int rows, uint8_t *out)
-{
+static void horizontal(const gd_image *in, const filter *f, int top, int rows, uint8_t *out) {
     size_t c = (size_t)in->channels, line = (size_t)in->width * c, made = (size_t)f->count * c;
     for (int y = 0; y < rows; y++) {
         const uint8_t *from = in->pixels + (size_t)(top + y) * line;
@@ -103,9 +96,7 @@ static void horizontal(const gd_image *in, const filter *f, int top, int rows, u
 }
 
 /* in: rows of `line` bytes, of which the first is input row `top`. sum: line cells. */
-static void vertical(const uint8_t *in, size_t line, const filter *f, int top, int32_t *sum,
-                     uint8_t *out)
-{
+static void vertical(const uint8_t *in, size_t line, const filter *f, int top, int32_t *sum, uint8_t *out) {
     for (int y = 0; y < f->count; y++, out += line) {
         const int32_t *w = f->weight + (size_t)y * (size_t)f->stride;
         const uint8_t *p = in + (size_t)(f->from[y] - top) * line;
@@ -116,8 +107,7 @@ static void vertical(const uint8_t *in, size_t line, const filter *f, int top, i
     }
 }
 
-static gd_status two_passes(const gd_image *in, const filter *fx, const filter *fy, gd_image *out)
-{
+static gd_status two_passes(const gd_image *in, const filter *fx, const filter *fy, gd_image *out) {
     const int last = fy->count - 1, top = fy->from[0];
     const int rows = fy->from[last] + fy->taps[last] - top; /* from and its end never decrease */
     const size_t line = (size_t)fx->count * (size_t)in->channels;
@@ -125,8 +115,7 @@ static gd_status two_passes(const gd_image *in, const filter *fx, const filter *
     int32_t *sum = malloc(line * sizeof *sum);
     gd_image made = {0};
     gd_status st = GD_OK;
-    if (!between || !sum)
-        GD_FAIL_TO(done, NOMEM, "no memory to resize %d x %d pixels", in->width, in->height);
+    if (!between || !sum) GD_FAIL_TO(done, NOMEM, "no memory to resize %d x %d pixels", in->width, in->height);
     GD_TRY_TO(done, gd__image_new("resize", fy->count, fx->count, in->channels, &made));
     horizontal(in, fx, top, rows, between);
     vertical(between, line, fy, top, sum, made.pixels);
@@ -137,9 +126,8 @@ done:
     return st;
 }
 
-gd_status gd__image_resize_window(const gd_image *in, int full_h, int full_w, int top, int left,
-                                  int h, int w, gd_image *out)
-{
+gd_status gd__image_resize_window(const gd_image *in, int full_h, int full_w, int top, int left, int h, int w,
+                                  gd_image *out) {
     filter fx = {0}, fy = {0};
     gd_status st;
     GD_TRY_TO(done, filter_make(in->width, full_w, left, w, &fx));

@@ -12,14 +12,12 @@
 
 enum { POINTS = 100000, PICTURES = 60000, PICTURE_SIDE = 64, PICTURE_CHANNELS = 3 };
 
-static gd_rng stream(const gd_dataset *d, uint32_t number)
-{
+static gd_rng stream(const gd_dataset *d, uint32_t number) {
     return (gd_rng){.seed = d->seed, .purpose = GD_PURPOSE_SYNTHETIC | number << 16};
 }
 
 /* Two standard normal numbers of sample `index`; stream 0 is left to what chooses the mode. */
-static void noise2(const gd_dataset *d, int64_t index, double out[2])
-{
+static void noise2(const gd_dataset *d, int64_t index, double out[2]) {
     gd_rng r = stream(d, 1);
     float n[2];
     gd_rng_normal(&r, (uint64_t)index, 0, 2, n);
@@ -27,14 +25,12 @@ static void noise2(const gd_dataset *d, int64_t index, double out[2])
     out[1] = n[1];
 }
 
-static int mode(const gd_dataset *d, int64_t index, uint64_t modes)
-{
+static int mode(const gd_dataset *d, int64_t index, uint64_t modes) {
     gd_rng r = stream(d, 0);
     return (int)gd_rng_below(&r, (uint64_t)index, modes);
 }
 
-static void ring_point(const gd_dataset *d, int part, int64_t index, float *out)
-{
+static void ring_point(const gd_dataset *d, int part, int64_t index, float *out) {
     static const double H = 0.70710678118654752; /* sqrt(1/2) */
     const double cosine[8] = {1, H, 0, -H, -1, -H, 0, H};
     int m = mode(d, index, 8);
@@ -45,8 +41,7 @@ static void ring_point(const gd_dataset *d, int part, int64_t index, float *out)
     out[1] = (float)((2 * cosine[(m + 6) % 8] + 0.02 * n[1]) / 1.414);
 }
 
-static void grid_point(const gd_dataset *d, int part, int64_t index, float *out)
-{
+static void grid_point(const gd_dataset *d, int part, int64_t index, float *out) {
     int m = mode(d, index, 25);
     double n[2];
     (void)part;
@@ -55,8 +50,7 @@ static void grid_point(const gd_dataset *d, int part, int64_t index, float *out)
     out[1] = (float)((2 * (m / 5 - 2) + 0.05 * n[1]) / 2.828);
 }
 
-static void swiss_roll_point(const gd_dataset *d, int part, int64_t index, float *out)
-{
+static void swiss_roll_point(const gd_dataset *d, int part, int64_t index, float *out) {
     gd_rng r = stream(d, 0);
     float u;
     double n[2];
@@ -69,16 +63,14 @@ static void swiss_roll_point(const gd_dataset *d, int part, int64_t index, float
 }
 
 /* What the samples depend on: the source, the seed, how many there are, and their size. */
-static void identify(gd_dataset *d)
-{
+static void identify(gd_dataset *d) {
     const gd_sample_shape s = d->raw[0];
     uint64_t facts[] = {d->seed, (uint64_t)d->part_count[0], (uint64_t)s.height, (uint64_t)s.width,
                         (uint64_t)s.channels};
     d->fingerprint = gd_hash64(facts, sizeof facts, gd_hash64(d->name, strlen(d->name), 0));
 }
 
-static gd_status points_open(const gd_dataset_spec *spec, gd_dataset *d)
-{
+static gd_status points_open(const gd_dataset_spec *spec, gd_dataset *d) {
     d->parts = 1;
     d->part_count[0] = spec->count ? spec->count : POINTS;
     d->raw[0] = (gd_sample_shape){GD_SAMPLE_F32, 1, 1, 2};
@@ -86,19 +78,16 @@ static gd_status points_open(const gd_dataset_spec *spec, gd_dataset *d)
     return GD_OK;
 }
 
-static gd_status pictures_open(const gd_dataset_spec *spec, gd_dataset *d)
-{
+static gd_status pictures_open(const gd_dataset_spec *spec, gd_dataset *d) {
     int side = spec->size ? spec->size : PICTURE_SIDE;
     d->parts = 1;
     d->part_count[0] = spec->count ? spec->count : PICTURES;
-    d->raw[0] = (gd_sample_shape){GD_SAMPLE_U8, side, side,
-                                  spec->channels ? spec->channels : PICTURE_CHANNELS};
+    d->raw[0] = (gd_sample_shape){GD_SAMPLE_U8, side, side, spec->channels ? spec->channels : PICTURE_CHANNELS};
     identify(d);
     return GD_OK;
 }
 
-static gd_status picture(const gd_dataset *d, int part, int64_t index, gd_image *out)
-{
+static gd_status picture(const gd_dataset *d, int part, int64_t index, gd_image *out) {
     const gd_sample_shape s = d->raw[part];
     const size_t bytes = gd_sample_bytes(s);
     gd_rng r = stream(d, 0);

@@ -43,7 +43,8 @@ bool gd__is_shard_name(const char *name) {
 
 gd_status gd__path(char out[GD__PATH], const char *folder, const char *name) {
     int n = snprintf(out, GD__PATH, "%s/%s", folder, name);
-    if (n < 0 || n >= GD__PATH) GD_FAIL(NOMEM, "%.64s.../%s: the path is longer than %d bytes", folder, name, GD__PATH - 1);
+    if (n < 0 || n >= GD__PATH)
+        GD_FAIL(NOMEM, "%.64s.../%s: the path is longer than %d bytes", folder, name, GD__PATH - 1);
     return GD_OK;
 }
 
@@ -71,7 +72,8 @@ gd_status gd__temporary_make(const char *dir, int64_t step, char out[GD__PATH]) 
         if (gd_io_get()->mkdir(out, 0777) == 0) return GD_OK;
         if (errno != EEXIST) break;
     }
-    GD_FAIL(CANTCREAT, "%s: cannot be created (%s); check that its folder is writable and has space", out, strerror(errno));
+    GD_FAIL(CANTCREAT, "%s: cannot be created (%s); check that its folder is writable and has space", out,
+            strerror(errno));
 }
 
 /* Left behind by a process that is gone: on this host its process number says so; of other hosts,
@@ -85,7 +87,8 @@ static bool is_dead_temporary(const char *path, const char *rest) {
     if (strncmp(rest, temporary_mark, sizeof temporary_mark - 1) != 0) return false;
     if (gd_io_get()->lstat(path, &st) != 0 || !S_ISDIR(st.st_mode)) return false;
     bool named = sscanf(rest + sizeof temporary_mark - 1, "%63[^-]-%ld-", owner, &pid) == 2 && pid > 0;
-    if (named && strcmp(owner, host) == 0 && (pid == (long)getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH))) return true;
+    if (named && strcmp(owner, host) == 0 && (pid == (long)getpid() || (kill((pid_t)pid, 0) != 0 && errno == ESRCH)))
+        return true;
     return time(NULL) - st.st_mtime > SECONDS;
 }
 
@@ -98,7 +101,8 @@ void gd_checkpoint_list_free(char **paths, int count) {
 
 static bool is_committed(const char *path) {
     char manifest[GD__PATH];
-    return snprintf(manifest, sizeof manifest, "%s/%s", path, GD__MANIFEST) < (int)sizeof manifest && gd_path_exists(manifest);
+    return snprintf(manifest, sizeof manifest, "%s/%s", path, GD__MANIFEST) < (int)sizeof manifest &&
+           gd_path_exists(manifest);
 }
 
 static gd_status list_names(const char *dir, char ***names, size_t *count) {
@@ -142,7 +146,8 @@ done:
 static gd_status delete_checkpoint(const char *path) {
     char manifest[GD__PATH];
     GD_TRY(gd__path(manifest, path, GD__MANIFEST));
-    if (gd_io_get()->unlink(manifest) != 0 && errno != ENOENT) GD_FAIL(IO, "%s: cannot be removed (%s)", manifest, strerror(errno));
+    if (gd_io_get()->unlink(manifest) != 0 && errno != ENOENT)
+        GD_FAIL(IO, "%s: cannot be removed (%s)", manifest, strerror(errno));
     GD_TRY(gd_dir_sync(path));
     return gd_dir_remove(path);
 }

@@ -131,7 +131,8 @@ static void put_u64(unsigned char *out, uint64_t value) {
 uint64_t gd__tensor_term(const char *name, gd_shape file_shape, uint64_t hash) {
     unsigned char words[8 * (GD_RANK_MAX + 2)];
     put_u64(words, (uint64_t)file_shape.rank);
-    for (int i = 0; i < GD_RANK_MAX; i++) put_u64(words + 8 * (i + 1), i < file_shape.rank ? (uint64_t)file_shape.dim[i] : 0);
+    for (int i = 0; i < GD_RANK_MAX; i++)
+        put_u64(words + 8 * (i + 1), i < file_shape.rank ? (uint64_t)file_shape.dim[i] : 0);
     put_u64(words + 8 * (GD_RANK_MAX + 1), hash);
     return gd_hash64(words, sizeof words, gd_hash64(name, strlen(name), 0));
 }

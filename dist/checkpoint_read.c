@@ -34,10 +34,13 @@ static gd_status read_manifest(const char *path, gd_manifest *out) {
         if (errno == ENOENT || errno == ENOTDIR) GD_FAIL(NOINPUT, "%s: no such checkpoint", path);
         GD_FAIL(IO, "%s: cannot be looked at (%s)", path, strerror(errno));
     }
-    if (!S_ISDIR(st_folder.st_mode)) GD_FAIL(NOINPUT, "%s: is no folder; expected a checkpoint folder (step-...)", path);
+    if (!S_ISDIR(st_folder.st_mode))
+        GD_FAIL(NOINPUT, "%s: is no folder; expected a checkpoint folder (step-...)", path);
     GD_TRY(gd__path(file, path, GD__MANIFEST));
     if (gd__is_missing(file))
-        GD_FAIL(NOINPUT, "%s: has no %s: it was never committed, or its deletion was interrupted; use another checkpoint", path, GD__MANIFEST);
+        GD_FAIL(NOINPUT,
+                "%s: has no %s: it was never committed, or its deletion was interrupted; use another checkpoint", path,
+                GD__MANIFEST);
     GD_TRY(gd_file_read(file, GD_MANIFEST_BYTES_MAX, &text, &bytes));
     gd_status st = gd_manifest_parse(file, text, bytes, out);
     free(text);
@@ -63,7 +66,8 @@ static int compare_tensor_name(const void *key, const void *element) {
 }
 
 static int find_tensor(const gd_manifest *m, const char *name) {
-    const gd_manifest_tensor *t = bsearch(name, m->tensors, (size_t)m->tensor_count, sizeof *m->tensors, compare_tensor_name);
+    const gd_manifest_tensor *t =
+        bsearch(name, m->tensors, (size_t)m->tensor_count, sizeof *m->tensors, compare_tensor_name);
     return t ? (int)(t - m->tensors) : -1;
 }
 
@@ -96,8 +100,8 @@ static gd_status open_file(gd_checkpoint *k, int file) {
     if (st == GD_NOINPUT && gd__is_missing(path)) GD_FAIL(DATA, "%s: is missing from its checkpoint", path);
     if (st != GD_OK) return gd_trace(st, __FILE__, __LINE__);
     if (bytes != f->bytes)
-        GD_FAIL_TO(close, DATA, "%s: has %" PRIu64 " bytes; the manifest says %" PRIu64 ": it is %s", path, bytes, f->bytes,
-                   bytes < f->bytes ? "cut off" : "too long");
+        GD_FAIL_TO(close, DATA, "%s: has %" PRIu64 " bytes; the manifest says %" PRIu64 ": it is %s", path, bytes,
+                   f->bytes, bytes < f->bytes ? "cut off" : "too long");
     GD_TRY_TO(close, gd_safetensors_read(fd, path, bytes, &k->head[file]));
     snprintf(step, sizeof step, "%" PRId64, k->m.counters.step);
     const char *has = k->head[file].step;
@@ -112,7 +116,8 @@ close:
 static void fill_state(gd_checkpoint *k) {
     const gd_manifest *m = &k->m;
     for (int i = 0; i < m->tensor_count; i++)
-        k->tensor[i] = (gd_state_tensor){.name = m->tensors[i].name, .shape = m->tensors[i].shape, .file_perm = {0, 1, 2, 3}};
+        k->tensor[i] =
+            (gd_state_tensor){.name = m->tensors[i].name, .shape = m->tensors[i].shape, .file_perm = {0, 1, 2, 3}};
     k->state = (gd_state){.tensor = k->tensor,
                           .count = m->tensor_count,
                           .counters = m->counters,
@@ -133,14 +138,15 @@ static gd_status open_all(gd_checkpoint *k) {
     for (int i = 0; i < k->m.file_count; i++) GD_TRY(open_file(k, i));
     for (int i = 0; i < k->m.tensor_count; i++)
         if (k->at[i] == 0)
-            GD_FAIL(DATA, "%s/%s: has no tensor '%s', which the manifest expects there", k->path, k->m.files[k->m.tensors[i].file].name,
-                    k->m.tensors[i].name);
+            GD_FAIL(DATA, "%s/%s: has no tensor '%s', which the manifest expects there", k->path,
+                    k->m.files[k->m.tensors[i].file].name, k->m.tensors[i].name);
     fill_state(k);
     return GD_OK;
 }
 
 gd_status gd_checkpoint_open(const char *path, gd_checkpoint **out) {
-    if (strlen(path) >= GD__PATH / 2) GD_FAIL(NOINPUT, "%.64s...: the path is longer than %d bytes", path, GD__PATH / 2);
+    if (strlen(path) >= GD__PATH / 2)
+        GD_FAIL(NOINPUT, "%.64s...: the path is longer than %d bytes", path, GD__PATH / 2);
     gd_checkpoint *k = calloc(1, sizeof *k);
     if (!k) GD_FAIL(NOMEM, "%s: no memory to open it", path);
     snprintf(k->path, sizeof k->path, "%s", path);
@@ -168,20 +174,26 @@ const gd_state *gd_checkpoint_state(const gd_checkpoint *k) { return &k->state; 
 /* ---- reading ---- */
 
 static gd_status damaged_tensor(const char *path, const gd_checkpoint *k, int i) {
-    GD_FAIL(DATA, "%s: tensor '%s' (%" PRIu64 " bytes at offset %" PRIu64 ") does not fit its hash: the file is damaged; use another checkpoint",
+    GD_FAIL(DATA,
+            "%s: tensor '%s' (%" PRIu64 " bytes at offset %" PRIu64
+            ") does not fit its hash: the file is damaged; use another checkpoint",
             path, k->m.tensors[i].name, (uint64_t)gd_shape_count(k->m.tensors[i].shape) * sizeof(float), k->at[i]);
 }
 
 static gd_status find_wanted(const gd_checkpoint *k, const gd_state_tensor *into, gd__layout *l, int *found) {
-    if (!gd__layout_of(into, l)) GD_FAIL(INTERNAL, "tensor '%s': its file order is no permutation of its dimensions", into->name);
+    if (!gd__layout_of(into, l))
+        GD_FAIL(INTERNAL, "tensor '%s': its file order is no permutation of its dimensions", into->name);
     *found = find_tensor(&k->m, into->name);
-    if (*found < 0) GD_FAIL(DATA, "%s: has no tensor '%s'; expected one: it is of another network or optimizer", k->path, into->name);
+    if (*found < 0)
+        GD_FAIL(DATA, "%s: has no tensor '%s'; expected one: it is of another network or optimizer", k->path,
+                into->name);
     gd_shape want = gd__layout_file_shape(l), have = k->m.tensors[*found].shape;
     if (!gd_shape_equal(want, have)) {
         char want_text[96], have_text[96];
         gd_shape_text(want, want_text);
         gd_shape_text(have, have_text);
-        GD_FAIL(SHAPE, "%s: tensor '%s' has the shape %s; expected %s: it is of another network", k->path, into->name, have_text, want_text);
+        GD_FAIL(SHAPE, "%s: tensor '%s' has the shape %s; expected %s: it is of another network", k->path, into->name,
+                have_text, want_text);
     }
     return GD_OK;
 }
@@ -199,7 +211,8 @@ gd_status gd_checkpoint_read(gd_checkpoint *k, const gd_state_tensor *into) {
     int64_t count = gd_shape_count(into->shape);
     for (int64_t at = 0; at < count; at += GD__PIECE) {
         size_t n = count - at < GD__PIECE ? (size_t)(count - at) : GD__PIECE;
-        GD_TRY_TO(close, gd_file_pread(fd, path, piece, n * sizeof *piece, k->at[found] + (uint64_t)at * sizeof *piece));
+        GD_TRY_TO(close,
+                  gd_file_pread(fd, path, piece, n * sizeof *piece, k->at[found] + (uint64_t)at * sizeof *piece));
         hash = gd__data_hash_add(hash, piece, n);
         gd__layout_scatter(&l, piece, at, n, into->data);
     }
@@ -221,7 +234,7 @@ typedef struct scan {
     const gd_checkpoint *k;
     const char *path;
     int fd;
-    gd_hasher *hasher;       /* of the whole file */
+    gd_hasher *hasher; /* of the whole file */
     gd_verify_report *report;
 } scan;
 
@@ -267,7 +280,8 @@ static gd_status scan_file(const gd_checkpoint *k, int file, gd_verify_report *r
     for (int i = 0; i < h->count; i++) GD_TRY_TO(close, scan_tensor(&s, find_tensor(&k->m, h->tensor[i].name)));
     gd_hash128 found = gd_hasher_128(s.hasher), want = k->m.files[file].hash;
     if (found.hi != want.hi || found.lo != want.lo)
-        GD_FAIL_TO(close, DATA, "%s: its tensors are good, but its header (bytes 0 to %" PRIu64 ") was changed", path, h->data_at - 1);
+        GD_FAIL_TO(close, DATA, "%s: its tensors are good, but its header (bytes 0 to %" PRIu64 ") was changed", path,
+                   h->data_at - 1);
 close:
     gd_hasher_free(s.hasher);
     gd_io_get()->close(s.fd);
@@ -283,22 +297,27 @@ static gd_status check_foreign(const gd_checkpoint *k) {
     for (size_t i = 0; i < count && st == GD_OK; i++) {
         bool known = !gd__is_shard_name(names[i]);
         for (int f = 0; f < k->m.file_count && !known; f++) known = strcmp(k->m.files[f].name, names[i]) == 0;
-        if (!known) st = gd_raise(GD_DATA, __FILE__, __LINE__, "%s/%s: is not in the manifest: it belongs to another checkpoint", k->path, names[i]);
+        if (!known)
+            st = gd_raise(GD_DATA, __FILE__, __LINE__,
+                          "%s/%s: is not in the manifest: it belongs to another checkpoint", k->path, names[i]);
     }
     gd_io_free_names(names, count);
     return st;
 }
 
 static gd_status verify_opened(const gd_checkpoint *k, gd_verify_depth depth, gd_verify_report *out) {
-    gd_verify_report r = {.step = k->m.counters.step, .files = k->m.file_count, .tensors = k->m.tensor_count, .finite = true};
+    gd_verify_report r = {
+        .step = k->m.counters.step, .files = k->m.file_count, .tensors = k->m.tensor_count, .finite = true};
     for (int i = 0; i < k->m.file_count; i++) r.bytes += k->m.files[i].bytes;
     GD_TRY(check_foreign(k));
     if (depth == GD_VERIFY_DEEP) {
         r.state_hash = gd__counter_term(&k->m.counters);
         for (int i = 0; i < k->m.file_count; i++) GD_TRY(scan_file(k, i, &r));
         if (r.state_hash != k->m.state_hash)
-            GD_FAIL(DATA, "%s/%s: the state hash of its tensors and counters is %016" PRIx64 "; the manifest says %016" PRIx64, k->path,
-                    GD__MANIFEST, r.state_hash, k->m.state_hash);
+            GD_FAIL(DATA,
+                    "%s/%s: the state hash of its tensors and counters is %016" PRIx64
+                    "; the manifest says %016" PRIx64,
+                    k->path, GD__MANIFEST, r.state_hash, k->m.state_hash);
     }
     *out = r;
     return GD_OK;

@@ -46,12 +46,14 @@ static int rank_of_writer(const save_job *j, int w) { return (int)((int64_t)w * 
 
 static gd_status check_state(const gd_state *s) {
     if (s->counters.step < 0 || s->counters.step > STEP_MAX)
-        GD_FAIL(INTERNAL, "checkpoint: step %lld; expected 0 to %lld", (long long)s->counters.step, (long long)STEP_MAX);
+        GD_FAIL(INTERNAL, "checkpoint: step %lld; expected 0 to %lld", (long long)s->counters.step,
+                (long long)STEP_MAX);
     for (int i = 0; i < s->count; i++) {
         const gd_state_tensor *t = &s->tensor[i];
         gd__layout l;
         if (!t->name || !t->name[0]) GD_FAIL(INTERNAL, "checkpoint: tensor %d has no name", i);
-        if (!gd__layout_of(t, &l)) GD_FAIL(INTERNAL, "checkpoint: tensor '%s': its file order is no permutation of its dimensions", t->name);
+        if (!gd__layout_of(t, &l))
+            GD_FAIL(INTERNAL, "checkpoint: tensor '%s': its file order is no permutation of its dimensions", t->name);
         if (!t->data && gd_shape_count(t->shape) > 0) GD_FAIL(INTERNAL, "checkpoint: tensor '%s' has no data", t->name);
     }
     return GD_OK;
@@ -156,7 +158,8 @@ static gd_status look_for_existing(save_job *j) {
     if (st == GD_DATA || (st == GD_NOINPUT && gd__is_missing(manifest))) return move_aside(j->dir, j->final);
     if (st != GD_OK) return gd_trace(st, __FILE__, __LINE__);
     if (report.state_hash != gd_state_hash(j->s))
-        GD_FAIL(CANTCREAT, "%s: exists and holds another state of this step; move it away, or write to another folder", j->final);
+        GD_FAIL(CANTCREAT, "%s: exists and holds another state of this step; move it away, or write to another folder",
+                j->final);
     j->skip = true;
     return GD_OK;
 }
@@ -170,7 +173,9 @@ static gd_status check_space(const save_job *j) {
     char need_text[32], have_text[32];
     gd_text_bytes(needed, need_text, sizeof need_text);
     gd_text_bytes((uint64_t)have, have_text, sizeof have_text);
-    GD_FAIL(CANTCREAT, "%s: the checkpoint of step %lld needs %s, but %s are free; free space or write to another folder (older checkpoints are kept)",
+    GD_FAIL(CANTCREAT,
+            "%s: the checkpoint of step %lld needs %s, but %s are free; free space or write to another folder (older "
+            "checkpoints are kept)",
             j->dir, (long long)j->s->counters.step, need_text, have_text);
 }
 
@@ -187,7 +192,8 @@ static void discard(const save_job *j, gd_status st) {
     gd_error why;
     if (j->rank != 0 || !j->temporary[0]) return;
     gd_error_save(st, &why);
-    if (gd_dir_remove(j->temporary) != GD_OK) GD_LOG(DIST, WARN, "a failed save leaves something behind: %s", gd_error_message());
+    if (gd_dir_remove(j->temporary) != GD_OK)
+        GD_LOG(DIST, WARN, "a failed save leaves something behind: %s", gd_error_message());
     if (st != GD_OK) gd_error_restore(&why);
 }
 
@@ -245,14 +251,17 @@ static gd_status put_tensor(shard_file *f, const gd_state_tensor *t, uint64_t *h
 
 static gd_status make_head(const save_job *j, int w, char **head, size_t *bytes) {
     char step[24], shard[24];
-    const char *metadata[] = {"format", "pt", "gandist.run_id", j->s->run_id ? j->s->run_id : "", "gandist.shard", shard, "gandist.step", step, NULL};
+    const char *metadata[] = {
+        "format", "pt", "gandist.run_id", j->s->run_id ? j->s->run_id : "", "gandist.shard", shard, "gandist.step",
+        step,     NULL};
     gd_safetensor *own = calloc((size_t)j->s->count + 1, sizeof *own);
     if (!own) GD_FAIL(NOMEM, "checkpoint: no memory for a header");
     int n = 0;
     for (int i = 0; i < j->s->count; i++) {
         gd__layout l;
         if (j->writer[i] != w || !gd__layout_of(tensor_at(j, i), &l)) continue;
-        own[n++] = (gd_safetensor){.name = (char *)(uintptr_t)tensor_at(j, i)->name, .shape = gd__layout_file_shape(&l)};
+        own[n++] =
+            (gd_safetensor){.name = (char *)(uintptr_t)tensor_at(j, i)->name, .shape = gd__layout_file_shape(&l)};
     }
     snprintf(step, sizeof step, "%lld", (long long)j->s->counters.step);
     snprintf(shard, sizeof shard, "%d/%d", w, j->writers);
@@ -295,7 +304,8 @@ static gd_status write_shard(save_job *j, int w) {
     GD_TRY_TO(done, write_data(j, w, &f));
     int failed = io->close(f.fd);
     f.fd = -1;
-    if (failed && errno != EINTR) GD_FAIL_TO(done, IO, "%s: closing failed (%s); this checkpoint is given up", f.path, strerror(errno));
+    if (failed && errno != EINTR)
+        GD_FAIL_TO(done, IO, "%s: closing failed (%s); this checkpoint is given up", f.path, strerror(errno));
     GD_TRY_TO(done, gd_dir_sync(j->temporary));
     j->shard[w] = (shard_record){f.bytes, gd_hasher_128(f.hasher)};
 done:
@@ -323,7 +333,8 @@ static gd_status gather(save_job *j) {
         const char *from = (const char *)j->all + (size_t)rank_of_writer(j, w) * j->gather_bytes;
         memcpy(&j->shard[w], from, sizeof *j->shard);
         for (int i = 0; i < j->s->count; i++)
-            if (j->writer[i] == w) memcpy(&j->hash[i], from + sizeof *j->shard + (size_t)i * sizeof *j->hash, sizeof *j->hash);
+            if (j->writer[i] == w)
+                memcpy(&j->hash[i], from + sizeof *j->shard + (size_t)i * sizeof *j->hash, sizeof *j->hash);
     }
     return GD_OK;
 }
@@ -337,8 +348,11 @@ static char *copy_text(const char *text, bool *bad) {
 static gd_status make_manifest(const save_job *j, gd_manifest *m) {
     const gd_state *s = j->s;
     bool bad = false;
-    *m = (gd_manifest){.counters = s->counters, .seed = s->seed, .recipe_fingerprint = s->recipe_fingerprint,
-                       .data_fingerprint = s->data_fingerprint, .state_hash = gd__counter_term(&s->counters)};
+    *m = (gd_manifest){.counters = s->counters,
+                       .seed = s->seed,
+                       .recipe_fingerprint = s->recipe_fingerprint,
+                       .data_fingerprint = s->data_fingerprint,
+                       .state_hash = gd__counter_term(&s->counters)};
     m->recipe_text = copy_text(s->recipe_text, &bad);
     m->run_id = copy_text(s->run_id, &bad);
     m->files = calloc((size_t)j->writers, sizeof *m->files);
@@ -351,7 +365,8 @@ static gd_status make_manifest(const save_job *j, gd_manifest *m) {
     }
     for (int i = 0; i < s->count; i++, m->tensor_count++) {
         gd__layout l;
-        if (!gd__layout_of(tensor_at(j, i), &l)) GD_FAIL(INTERNAL, "tensor '%s' has no file order", tensor_at(j, i)->name);
+        if (!gd__layout_of(tensor_at(j, i), &l))
+            GD_FAIL(INTERNAL, "tensor '%s' has no file order", tensor_at(j, i)->name);
         gd_shape shape = gd__layout_file_shape(&l);
         m->tensors[i] = (gd_manifest_tensor){copy_text(tensor_at(j, i)->name, &bad), shape, j->writer[i], j->hash[i]};
         m->state_hash += gd__tensor_term(tensor_at(j, i)->name, shape, j->hash[i]);
@@ -383,7 +398,8 @@ static gd_status check_shards(const save_job *j) {
         shard_name(j, w, name);
         GD_TRY(gd__path(path, j->temporary, name));
         if (gd_io_get()->stat(path, &st) != 0)
-            GD_FAIL(IO, "%s: rank %d wrote it, rank 0 does not see it (%s); do all hosts share this folder?", path, rank_of_writer(j, w), strerror(errno));
+            GD_FAIL(IO, "%s: rank %d wrote it, rank 0 does not see it (%s); do all hosts share this folder?", path,
+                    rank_of_writer(j, w), strerror(errno));
         if ((uint64_t)st.st_size != j->shard[w].bytes)
             GD_FAIL(IO, "%s: has %lld bytes; rank %d wrote %llu", path, (long long)st.st_size, rank_of_writer(j, w),
                     (unsigned long long)j->shard[w].bytes);
@@ -395,7 +411,8 @@ static gd_status commit(const save_job *j) {
     GD_TRY(check_shards(j));
     GD_TRY(write_manifest(j));
     if (gd_io_get()->rename_noreplace(j->temporary, j->final) != 0) {
-        if (errno == EEXIST) GD_FAIL(CANTCREAT, "%s: appeared while it was being written; is another run using this folder?", j->final);
+        if (errno == EEXIST)
+            GD_FAIL(CANTCREAT, "%s: appeared while it was being written; is another run using this folder?", j->final);
         GD_FAIL(CANTCREAT, "%s: cannot be renamed to %s (%s)", j->temporary, j->final, strerror(errno));
     }
     return gd_dir_sync(j->dir);
@@ -416,7 +433,8 @@ gd_status gd_checkpoint_save(gd_comm *c, const char *dir, const gd_state *s, cha
     save_job j = {.comm = c, .dir = dir, .s = s, .rank = gd_comm_rank(c), .size = gd_comm_size(c)};
     char *result = NULL;
     gd_status st = plan(&j);
-    if (st == GD_OK && path && !(result = strdup(j.final))) st = gd_raise(GD_NOMEM, __FILE__, __LINE__, "checkpoint: no memory for its path");
+    if (st == GD_OK && path && !(result = strdup(j.final)))
+        st = gd_raise(GD_NOMEM, __FILE__, __LINE__, "checkpoint: no memory for its path");
     GD_TRY_TO(done, gd_comm_agree(c, st));
     GD_TRY_TO(done, begin_together(&j));
     if (!j.skip) GD_TRY_TO(done, write_together(&j));

@@ -11,7 +11,7 @@
 typedef struct word { /* of one rank */
     int64_t wish, bad;
     double bad_value, seconds, data, comm;
-    double metric[];  /* as gd_trainer.measured */
+    double metric[]; /* as gd_trainer.measured */
 } word;
 
 static size_t word_bytes(const gd_trainer *t) {
@@ -39,7 +39,8 @@ void gd__free_control(gd_trainer *t) {
 
 static double sum_metric(gd_trainer *t, int m) {
     int size = gd_comm_size(t->comm), n = t->handed;
-    for (int r = 0; r < size; r++) memcpy(t->leaf_value + r * n, word_of(t, r)->metric + m * n, (size_t)n * sizeof(double));
+    for (int r = 0; r < size; r++)
+        memcpy(t->leaf_value + r * n, word_of(t, r)->metric + m * n, (size_t)n * sizeof(double));
     return gd__tree_sum_f64(t->leaf_value, size * n, 1);
 }
 
@@ -91,9 +92,10 @@ gd_status gd__check_finite(const gd_trainer *t, const gd__control *c) {
     char where[48] = "";
     if (!c->bad) return GD_OK;
     if (c->bad_ranks == 1 && gd_comm_size(t->comm) > 1) snprintf(where, sizeof where, " on rank %d alone", c->bad_rank);
-    GD_FAIL(NUMERIC, "step %lld: %s is %s%s; lower the learning rate, clip gradients (optimizer.*.clip_norm), or go on from an "
-            "older checkpoint with another seed", (long long)t->plan.step, t->metric[c->bad - 1],
-            isnan(c->bad_value) ? "not a number" : "infinite", where);
+    GD_FAIL(NUMERIC,
+            "step %lld: %s is %s%s; lower the learning rate, clip gradients (optimizer.*.clip_norm), or go on from an "
+            "older checkpoint with another seed",
+            (long long)t->plan.step, t->metric[c->bad - 1], isnan(c->bad_value) ? "not a number" : "infinite", where);
 }
 
 /* ---- replicas ---- */
@@ -127,7 +129,9 @@ gd_status gd__check_replicas(gd_trainer *t) {
     char odd[256] = "";
     for (int r = 0, at = 0; r < size && at < (int)sizeof odd - 16; r++)
         if (t->hash[r] != usual) at += snprintf(odd + at, sizeof odd - (size_t)at, "%s%d", at ? ", " : "", r);
-    GD_FAIL(DIVERGED, "step %lld: the training state of rank %s differs from that of the other ranks%s; suspect memory or "
-            "processor of that host, and go on from an older checkpoint", (long long)t->counters.step, odd,
+    GD_FAIL(DIVERGED,
+            "step %lld: the training state of rank %s differs from that of the other ranks%s; suspect memory or "
+            "processor of that host, and go on from an older checkpoint",
+            (long long)t->counters.step, odd,
             2 * most > size ? "" : " (no majority: it may be the others that are wrong)");
 }

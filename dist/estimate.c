@@ -26,12 +26,13 @@ static gd_status count_sampler(const gd_trainer *t, size_t *arena, gd_train_cost
     gd_program_free(p);
     if (s.arena_bytes > *arena) *arena = s.arena_bytes;
     out->activation_bytes += s.shared_bytes + GD__SAMPLER_BATCH * sizeof(float) *
-                             (size_t)(g->latent + g->height * g->width_px * g->channels);
+                                                  (size_t)(g->latent + g->height * g->width_px * g->channels);
     return GD_OK;
 }
 
 static gd_status count_programs(const gd_trainer *t, gd_train_cost *out) {
-    gd_plan_rules rules = {.schedule = t->config.schedule, .global_batch = t->config.gan.global_batch, .until = INT64_MAX};
+    gd_plan_rules rules = {
+        .schedule = t->config.schedule, .global_batch = t->config.gan.global_batch, .until = INT64_MAX};
     gd_counters usual = {.step = t->config.schedule.warmup_steps + 1}; /* no burst */
     gd_step_plan plan = gd_plan_make(&rules, &usual);
     size_t arena = 0;

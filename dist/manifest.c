@@ -34,11 +34,12 @@ gd_status gd__manifest_seal(const char *body, size_t bytes, char **text, size_t 
 static gd_status check_seal(const char *where, const char *text, size_t bytes) {
     gd_hash128 written, found;
     char hex[33] = "";
-    if (bytes < SEAL_BYTES) GD_FAIL(DATA, "%s: has %zu bytes; expected a manifest that ends with its checksum", where, bytes);
+    if (bytes < SEAL_BYTES)
+        GD_FAIL(DATA, "%s: has %zu bytes; expected a manifest that ends with its checksum", where, bytes);
     const char *seal = text + bytes - SEAL_BYTES, *digits = seal + sizeof seal_head - 1;
     memcpy(hex, digits, 32);
-    if (memcmp(seal, seal_head, sizeof seal_head - 1) != 0 || memcmp(digits + 32, seal_tail, sizeof seal_tail - 1) != 0 ||
-        !gd_hash128_parse(hex, &written))
+    if (memcmp(seal, seal_head, sizeof seal_head - 1) != 0 ||
+        memcmp(digits + 32, seal_tail, sizeof seal_tail - 1) != 0 || !gd_hash128_parse(hex, &written))
         GD_FAIL(DATA, "%s: does not end with its checksum: it is cut off or damaged", where);
     found = gd_hash_128(text, bytes - SEAL_BYTES);
     if (found.hi != written.hi || found.lo != written.lo)
@@ -97,8 +98,8 @@ static int add_tensors(json_t *root, const gd_manifest *m) {
         const gd_manifest_tensor *t = &m->tensors[i];
         json_t *shape = json_array();
         for (int d = 0; d < t->shape.rank; d++) bad |= json_array_append_new(shape, json_integer(t->shape.dim[d]));
-        bad |= json_array_append_new(tensors, json_pack("{s:s, s:o, s:i, s:o}", "name", t->name, "shape", shape, "file", t->file,
-                                                        "xxh3_64", hex64(t->hash)));
+        bad |= json_array_append_new(tensors, json_pack("{s:s, s:o, s:i, s:o}", "name", t->name, "shape", shape, "file",
+                                                        t->file, "xxh3_64", hex64(t->hash)));
     }
     return bad | json_object_set_new(root, "tensors", tensors);
 }
@@ -143,7 +144,8 @@ static gd_status text_member(const char *where, const json_t *object, const char
 
 static gd_status parse_count(const char *where, const char *name, const char *text, int64_t *out) {
     if (!text || !gd_parse_i64(text, out, NULL) || *out < 0)
-        GD_FAIL(DATA, "%s: '%s' is \"%.32s\"; expected a decimal number from 0 to 2^63-1 as text", where, name, text ? text : "");
+        GD_FAIL(DATA, "%s: '%s' is \"%.32s\"; expected a decimal number from 0 to 2^63-1 as text", where, name,
+                text ? text : "");
     return GD_OK;
 }
 
@@ -160,7 +162,8 @@ static gd_status word_member(const char *where, const json_t *object, const char
     for (const char *p = text; *p && good; p++)
         good = *p >= '0' && *p <= '9' && !__builtin_mul_overflow(value, (uint64_t)10, &value) &&
                !__builtin_add_overflow(value, (uint64_t)(*p - '0'), &value);
-    if (!good) GD_FAIL(DATA, "%s: '%s' is \"%.32s\"; expected a decimal number from 0 to 2^64-1 as text", where, name, text);
+    if (!good)
+        GD_FAIL(DATA, "%s: '%s' is \"%.32s\"; expected a decimal number from 0 to 2^64-1 as text", where, name, text);
     *out = value;
     return GD_OK;
 }
@@ -184,7 +187,8 @@ static gd_status copy_optional(const char *where, const json_t *object, const ch
 static gd_status check_version(const char *where, const json_t *root) {
     const char *format;
     GD_TRY(text_member(where, root, "format", &format));
-    if (strcmp(format, format_name) != 0) GD_FAIL(DATA, "%s: format is '%.64s'; expected '%s'", where, format, format_name);
+    if (strcmp(format, format_name) != 0)
+        GD_FAIL(DATA, "%s: format is '%.64s'; expected '%s'", where, format, format_name);
     const json_t *version = json_object_get(root, "version"), *required = json_object_get(root, "requires");
     if (!json_is_integer(version)) GD_FAIL(DATA, "%s: 'version' is missing or no whole number", where);
     if (json_integer_value(version) != GD_MANIFEST_VERSION)
@@ -193,7 +197,8 @@ static gd_status check_version(const char *where, const json_t *root) {
     if (!json_is_array(required)) GD_FAIL(DATA, "%s: 'requires' is missing or no array", where);
     if (json_array_size(required) > 0) { /* like incompatible feature flags of a file system */
         const char *first = json_string_value(json_array_get(required, 0));
-        GD_FAIL(DATA, "%s: needs the feature '%.64s', which this gandist does not have: use a newer release", where, first ? first : "?");
+        GD_FAIL(DATA, "%s: needs the feature '%.64s', which this gandist does not have: use a newer release", where,
+                first ? first : "?");
     }
     return GD_OK;
 }
@@ -218,7 +223,8 @@ static gd_status parse_file(const char *where, const json_t *object, gd_manifest
     bool plain = n > 0 && n <= GD_SAFETENSORS_NAME_MAX && name[0] != '.';
     for (const char *p = name; *p && plain; p++)
         plain = (*p >= 'a' && *p <= 'z') || (*p >= '0' && *p <= '9') || *p == '-' || *p == '.' || *p == '_';
-    if (!plain) GD_FAIL(DATA, "%s: file name '%.64s'; expected lower-case letters, digits, '-', '_' and '.'", where, name);
+    if (!plain)
+        GD_FAIL(DATA, "%s: file name '%.64s'; expected lower-case letters, digits, '-', '_' and '.'", where, name);
     if (!gd_hash128_parse(hash, &out->hash)) GD_FAIL(DATA, "%s: file '%s': xxh3_128 is not 32 hex digits", where, name);
     GD_TRY(word_member(where, object, "bytes", &out->bytes));
     out->name = strdup(name);
@@ -229,7 +235,8 @@ static gd_status parse_file(const char *where, const json_t *object, gd_manifest
 static gd_status parse_files(const char *where, const json_t *root, gd_manifest *out) {
     const json_t *files = json_object_get(root, "files");
     size_t n = json_array_size(files);
-    if (n < 1 || n > GD_MANIFEST_FILES_MAX) GD_FAIL(DATA, "%s: %zu files; expected 1 to %d", where, n, GD_MANIFEST_FILES_MAX);
+    if (n < 1 || n > GD_MANIFEST_FILES_MAX)
+        GD_FAIL(DATA, "%s: %zu files; expected 1 to %d", where, n, GD_MANIFEST_FILES_MAX);
     out->files = calloc(n, sizeof *out->files);
     if (!out->files) GD_FAIL(NOMEM, "%s: no memory for its files", where);
     for (size_t i = 0; i < n; i++) {
@@ -246,7 +253,8 @@ static gd_status parse_tensor(const char *where, const json_t *object, int file_
     GD_TRY(text_member(where, object, "name", &name));
     const json_t *shape = json_object_get(object, "shape"), *file = json_object_get(object, "file");
     size_t rank = json_array_size(shape);
-    if (!json_is_array(shape) || rank > GD_RANK_MAX) GD_FAIL(DATA, "%s: tensor '%.64s': shape is no array of up to %d", where, name, GD_RANK_MAX);
+    if (!json_is_array(shape) || rank > GD_RANK_MAX)
+        GD_FAIL(DATA, "%s: tensor '%.64s': shape is no array of up to %d", where, name, GD_RANK_MAX);
     out->shape.rank = (int)rank;
     for (size_t i = 0; i < rank; i++) {
         const json_t *dim = json_array_get(shape, i);

@@ -74,8 +74,8 @@ static void plain(const update *u, size_t n, float *restrict p, const float *res
     for (size_t i = 0; i < n; i++) p[i] = limit(p[i] - u->rate * (g[i] * u->scale + u->decay * p[i]), u->clip);
 }
 
-void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t number, double scale, double clip,
-                         size_t n, float *p, const float *g, float *m, float *v) {
+void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t number, double scale, double clip, size_t n,
+                         float *p, const float *g, float *m, float *v) {
     bool is_adam = s->kind == GD_ADAM;
     double lr = gd_optimizer_lr(s, step, number - 1);
     update u = {.rate = (float)(is_adam ? lr / (1 - pow(s->beta1, (double)number)) : lr),

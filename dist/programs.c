@@ -20,9 +20,12 @@ gd_status gd__divide(gd_trainer *t, int ranks, int rank) {
     int64_t batch = t->config.gan.global_batch, shards = t->config.shards ? t->config.shards : ranks;
     if (batch % ranks) return refuse_batch(batch, ranks);
     if (batch % shards)
-        GD_FAIL(CONFIG, "numerics.shards: global batch %lld cannot be cut into %lld shards", (long long)batch, (long long)shards);
+        GD_FAIL(CONFIG, "numerics.shards: global batch %lld cannot be cut into %lld shards", (long long)batch,
+                (long long)shards);
     if (shards % ranks || shards > GD__TREE_LEAVES)
-        GD_FAIL(CONFIG, "numerics.shards: %lld shards over %d ranks; every rank must have equally many, and all together at most %d",
+        GD_FAIL(CONFIG,
+                "numerics.shards: %lld shards over %d ranks; every rank must have equally many, and all together at "
+                "most %d",
                 (long long)shards, ranks, GD__TREE_LEAVES);
     t->shards = shards;
     t->local = shards / ranks;

@@ -27,7 +27,7 @@ struct gd_reducer {
     gd_comm *c;
     size_t count, stride; /* floats of an arena, and from one to the next            */
     int parts;
-    float *arena;         /* of this rank: parts of them                             */
+    float *arena; /* of this rank: parts of them                             */
     bool started;
     int window;           /* number, with more than one rank                         */
     void **host;          /* host_size: the ranks' arenas                            */
@@ -97,7 +97,8 @@ gd_status gd_reducer_new(gd_comm *c, size_t count, int parts, size_t bucket_byte
     gd_reducer *r = calloc(1, sizeof *r);
     gd_status st = r ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "reduce: no memory");
     if (r) {
-        *r = (gd_reducer){.c = c, .count = count, .stride = (count + unit - 1) / unit * unit, .parts = parts, .window = -1};
+        *r = (gd_reducer){
+            .c = c, .count = count, .stride = (count + unit - 1) / unit * unit, .parts = parts, .window = -1};
         r->out.comm = MPI_COMM_NULL;
         st = make_lists(r, bucket_bytes);
     }

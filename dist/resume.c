@@ -12,8 +12,13 @@ static uint64_t first_draw(const gd_trainer *t) { return t->config.overfit_batch
 gd_status gd__open_loader(gd_trainer *t) {
     int ranks = gd_comm_size(t->comm), rank = gd_comm_rank(t->comm);
     int64_t local = t->config.gan.global_batch / ranks;
-    gd_loader_opts o = {.seed = t->config.seed, .global = t->config.gan.global_batch, .first = local * rank, .local = local,
-                        .cursor = first_draw(t), .workers = t->config.loader_workers, .depth = t->config.loader_depth};
+    gd_loader_opts o = {.seed = t->config.seed,
+                        .global = t->config.gan.global_batch,
+                        .first = local * rank,
+                        .local = local,
+                        .cursor = first_draw(t),
+                        .workers = t->config.loader_workers,
+                        .depth = t->config.loader_depth};
     return gd_loader_open(t->data, &o, &t->loader);
 }
 
@@ -24,18 +29,23 @@ static gd_status check_origin(const gd_trainer *t, const char *path, const gd_st
         if (t->config.recipe_difference)
             GD_TRY(t->config.recipe_difference(s->recipe_text, t->config.recipe_text, &difference));
         bool told = difference && *difference;
-        gd_status st = gd_raise(GD_CONFIG, __FILE__, __LINE__,
-                                "%s: was trained under another recipe%s%s; set %s back, or start anew with --fresh or another --out",
-                                path, told ? ":\n" : "", told ? difference : "", told ? "these keys" : "its keys");
+        gd_status st = gd_raise(
+            GD_CONFIG, __FILE__, __LINE__,
+            "%s: was trained under another recipe; set %s back, or start anew with --fresh or another --out%s%.*s", path,
+            told ? "these keys" : "its keys", told ? ":\n" : "", told ? (int)strlen(difference) - 1 : 0,
+            told ? difference : "");
         free(difference);
         return st;
     }
     if (s->data_fingerprint != t->data_fingerprint)
-        GD_FAIL(DATA, "%s: was trained on other data (fingerprint %016" PRIx64 ", here %016" PRIx64 ": %s); put the data back, or "
-                "start anew with --fresh or another --out", path, s->data_fingerprint, t->data_fingerprint,
-                gd_dataset_describe(t->data));
+        GD_FAIL(DATA,
+                "%s: was trained on other data (fingerprint %016" PRIx64 ", here %016" PRIx64
+                ": %s); put the data back, or "
+                "start anew with --fresh or another --out",
+                path, s->data_fingerprint, t->data_fingerprint, gd_dataset_describe(t->data));
     if (s->seed != t->config.seed)
-        GD_FAIL(CONFIG, "%s: was trained with seed %" PRIu64 ", the recipe says %" PRIu64, path, s->seed, t->config.seed);
+        GD_FAIL(CONFIG, "%s: was trained with seed %" PRIu64 ", the recipe says %" PRIu64, path, s->seed,
+                t->config.seed);
     return GD_OK;
 }
 
@@ -93,8 +103,10 @@ static gd_status try_all(gd_trainer *t, const char *list, int64_t *step) {
         GD_LOG(DIST, WARN, "%s is not usable, going on to an older one: %s", path, gd_error_message());
     }
     if (!count) return GD_OK;
-    GD_FAIL(NOINPUT, "%s: holds %d checkpoints and none of them is usable; look at the warnings above, or start anew with --fresh",
-            t->config.checkpoint_dir, count);
+    GD_FAIL(
+        NOINPUT,
+        "%s: holds %d checkpoints and none of them is usable; look at the warnings above, or start anew with --fresh",
+        t->config.checkpoint_dir, count);
 }
 
 /* The checkpoints that this rank sees, newest first, as try_all wants them. */

@@ -19,11 +19,15 @@ static uint64_t read_u64(const unsigned char *p) {
 /* The length word against the file and our own limit. */
 static gd_status check_length(const char *where, uint64_t n, uint64_t file_bytes) {
     if (n > GD_SAFETENSORS_HEADER_MAX)
-        GD_FAIL(DATA, "%s: header length %llu; expected at most %d: this is no safetensors file, or its first bytes are damaged",
-                where, (unsigned long long)n, GD_SAFETENSORS_HEADER_MAX);
+        GD_FAIL(
+            DATA,
+            "%s: header length %llu; expected at most %d: this is no safetensors file, or its first bytes are damaged",
+            where, (unsigned long long)n, GD_SAFETENSORS_HEADER_MAX);
     if (n > file_bytes - 8)
-        GD_FAIL(DATA, "%s: header length %llu reaches behind the end of the file (%llu bytes): the file is cut off or damaged",
-                where, (unsigned long long)n, (unsigned long long)file_bytes);
+        GD_FAIL(
+            DATA,
+            "%s: header length %llu reaches behind the end of the file (%llu bytes): the file is cut off or damaged",
+            where, (unsigned long long)n, (unsigned long long)file_bytes);
     if (n < 2) GD_FAIL(DATA, "%s: header length %llu; expected at least 2", where, (unsigned long long)n);
     return GD_OK;
 }
@@ -31,7 +35,8 @@ static gd_status check_length(const char *where, uint64_t n, uint64_t file_bytes
 static gd_status parse_shape(const char *where, const char *name, const json_t *json, gd_shape *out, uint64_t *bytes) {
     size_t rank = json_array_size(json);
     if (!json_is_array(json)) GD_FAIL(DATA, "%s: tensor '%s': shape is no array", where, name);
-    if (rank > GD_RANK_MAX) GD_FAIL(DATA, "%s: tensor '%s': rank %zu; expected at most %d", where, name, rank, GD_RANK_MAX);
+    if (rank > GD_RANK_MAX)
+        GD_FAIL(DATA, "%s: tensor '%s': rank %zu; expected at most %d", where, name, rank, GD_RANK_MAX);
     *out = (gd_shape){.rank = (int)rank};
     uint64_t total = sizeof(float);
     for (size_t i = 0; i < rank; i++) {
@@ -111,10 +116,11 @@ static gd_status check_places(const char *where, const gd_safetensors *h, uint64
         at = t->end;
     }
     if (at > data_bytes)
-        GD_FAIL(DATA, "%s: has %llu bytes of data; expected %llu: the file is cut off", where, (unsigned long long)data_bytes,
-                (unsigned long long)at);
+        GD_FAIL(DATA, "%s: has %llu bytes of data; expected %llu: the file is cut off", where,
+                (unsigned long long)data_bytes, (unsigned long long)at);
     if (at < data_bytes)
-        GD_FAIL(DATA, "%s: has %llu bytes behind its last tensor; expected none", where, (unsigned long long)(data_bytes - at));
+        GD_FAIL(DATA, "%s: has %llu bytes behind its last tensor; expected none", where,
+                (unsigned long long)(data_bytes - at));
     return GD_OK;
 }
 
@@ -137,15 +143,20 @@ static gd_status parse_entries(const char *where, json_t *root, gd_safetensors *
     return GD_OK;
 }
 
-gd_status gd_safetensors_parse(const char *where, const void *head, size_t bytes, uint64_t file_bytes, gd_safetensors *out) {
+gd_status gd_safetensors_parse(const char *where, const void *head, size_t bytes, uint64_t file_bytes,
+                               gd_safetensors *out) {
     *out = (gd_safetensors){0};
     if (bytes < 8 || file_bytes < 8)
-        GD_FAIL(DATA, "%s: has %llu bytes; expected a safetensors file of at least 8", where, (unsigned long long)file_bytes);
+        GD_FAIL(DATA, "%s: has %llu bytes; expected a safetensors file of at least 8", where,
+                (unsigned long long)file_bytes);
     uint64_t n = read_u64(head);
     GD_TRY(check_length(where, n, file_bytes));
-    if (n > bytes - 8) GD_FAIL(INTERNAL, "%s: %zu bytes were handed over; expected the whole header of %llu", where, bytes, (unsigned long long)n);
+    if (n > bytes - 8)
+        GD_FAIL(INTERNAL, "%s: %zu bytes were handed over; expected the whole header of %llu", where, bytes,
+                (unsigned long long)n);
     const char *text = (const char *)head + 8;
-    if (text[0] != '{') GD_FAIL(DATA, "%s: the header does not begin with '{': this is no safetensors file, or it is damaged", where);
+    if (text[0] != '{')
+        GD_FAIL(DATA, "%s: the header does not begin with '{': this is no safetensors file, or it is damaged", where);
     json_error_t error;
     json_t *root = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES, &error);
     if (!root) {
@@ -197,7 +208,8 @@ static json_t *tensor_json(const gd_safetensor *t) {
             json_decref(shape);
             return NULL;
         }
-    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)t->begin, (json_int_t)t->end);
+    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)t->begin,
+                     (json_int_t)t->end);
 }
 
 static json_t *header_json(const gd_safetensor *tensor, int count, const char *const *metadata) {
@@ -213,11 +225,14 @@ static json_t *header_json(const gd_safetensor *tensor, int count, const char *c
     return root;
 }
 
-gd_status gd_safetensors_head(gd_safetensor *tensor, int count, const char *const *metadata, char **head, size_t *bytes) {
+gd_status gd_safetensors_head(gd_safetensor *tensor, int count, const char *const *metadata, char **head,
+                              size_t *bytes) {
     uint64_t at = 0;
     for (int i = 0; i < count; i++) {
-        if (tensor[i].name[0] == '\0' || strcmp(tensor[i].name, "__metadata__") == 0 || strlen(tensor[i].name) > GD_SAFETENSORS_NAME_MAX)
-            GD_FAIL(DATA, "tensor name '%.64s' cannot be stored; expected 1 to %d bytes", tensor[i].name, GD_SAFETENSORS_NAME_MAX);
+        if (tensor[i].name[0] == '\0' || strcmp(tensor[i].name, "__metadata__") == 0 ||
+            strlen(tensor[i].name) > GD_SAFETENSORS_NAME_MAX)
+            GD_FAIL(DATA, "tensor name '%.64s' cannot be stored; expected 1 to %d bytes", tensor[i].name,
+                    GD_SAFETENSORS_NAME_MAX);
         tensor[i].begin = at;
         at += (uint64_t)gd_shape_count(tensor[i].shape) * sizeof(float);
         tensor[i].end = at;
@@ -234,7 +249,8 @@ gd_status gd_safetensors_head(gd_safetensor *tensor, int count, const char *cons
         memset(out + 8 + n, ' ', whole - 8 - n);
     }
     free(text);
-    if (!out) GD_FAIL(NOMEM, "a safetensors header of %zu bytes; expected at most %d", whole, GD_SAFETENSORS_HEADER_MAX);
+    if (!out)
+        GD_FAIL(NOMEM, "a safetensors header of %zu bytes; expected at most %d", whole, GD_SAFETENSORS_HEADER_MAX);
     *head = out;
     *bytes = whole;
     return GD_OK;

@@ -18,7 +18,8 @@ static gd_status bind_weights(gd_trainer *t, bool ema) {
     for (int i = 0; i < t->n_slots; i++) {
         const gd__slot *s = &t->slot[i];
         const float *average = s->info->buffer ? t->buffer_ema : t->group[s->group].ema;
-        float *data = ema && average && s->group == GD_GROUP_G ? (float *)(uintptr_t)average + s->offset : gd__slot_data(t, s);
+        float *data =
+            ema && average && s->group == GD_GROUP_G ? (float *)(uintptr_t)average + s->offset : gd__slot_data(t, s);
         GD_TRY(gd_instance_bind(t->sampler_instance, s->name, data));
     }
     return GD_OK;

@@ -34,7 +34,11 @@ static gd_status add_net(gd_trainer *t, const gd_gan_net *net) {
         const char *name = gd_arena_printf(t->arena, "%s/%s", net->prefix, p[i].name);
         if (!name) GD_FAIL(NOMEM, "training state: no memory for names");
         gd__slot *s = &t->slot[t->n_slots++];
-        *s = (gd__slot){.name = name, .info = &p[i], .group = net->group, .offset = *end, .count = (size_t)gd_shape_count(p[i].shape)};
+        *s = (gd__slot){.name = name,
+                        .info = &p[i],
+                        .group = net->group,
+                        .offset = *end,
+                        .count = (size_t)gd_shape_count(p[i].shape)};
         *end += gd__padded(s->count);
     }
     return GD_OK;
@@ -60,7 +64,8 @@ static gd_status allocate_group(gd_trainer *t, gd_group g) {
     size_t bytes = a->count * sizeof(float);
     bool ok = (a->param = gd__aligned(bytes)) && (a->grad = calloc((size_t)t->local, sizeof *a->grad)) &&
               (a->partial = calloc(a->count / 4096 + 1, sizeof *a->partial));
-    for (int m = 0; ok && m < gd_optimizer_moments(&t->config.optimizer[g]); m++) ok = (a->moment[m] = gd__aligned(bytes));
+    for (int m = 0; ok && m < gd_optimizer_moments(&t->config.optimizer[g]); m++)
+        ok = (a->moment[m] = gd__aligned(bytes));
     if (ok && has_ema(t, g)) ok = (a->ema = gd__aligned(bytes));
     if (!ok) GD_FAIL(NOMEM, "training state: no memory for %zu parameters and their optimiser", a->count);
     return GD_OK;

@@ -13,7 +13,8 @@ static const char *const own_metrics[GD__OWN_METRICS] = {"grad_norm_d", "grad_no
 
 static gd_status check_config(const gd_train_config *c) {
     if (c->executor->element_bytes(GD_F32) != sizeof(float))
-        GD_FAIL(UNSUP, "executor %s computes in another type than training states are kept in; use cpu", c->executor->name);
+        GD_FAIL(UNSUP, "executor %s computes in another type than training states are kept in; use cpu",
+                c->executor->name);
     return GD_OK;
 }
 
@@ -86,8 +87,8 @@ static gd_status run_plan(gd_trainer *t) {
 }
 
 static void keep_times(gd_trainer *t, const gd__control *c) {
-    const double now[GD__TIMES] = {t->now.d_step, t->now.g_step, t->now.reduce + t->now.collective, t->now.optimizer, t->now.data,
-                                   c->seconds};
+    const double now[GD__TIMES] = {t->now.d_step,    t->now.g_step, t->now.reduce + t->now.collective,
+                                   t->now.optimizer, t->now.data,   c->seconds};
     for (int k = 0; k < GD__TIMES; k++) t->times[k][t->n_times % GD__TIMES_MAX] = (float)now[k];
     t->n_times++;
     t->log_seconds += c->seconds;
@@ -100,8 +101,14 @@ static void keep_times(gd_trainer *t, const gd__control *c) {
 
 static gd_status tell_metrics(gd_trainer *t, const gd__control *c) {
     double now = gd__seconds(), n = (double)t->log_iterations;
-    gd_metrics m = {.step = t->counters.step, .images = t->counters.cursor, .count = t->n_metrics, .name = t->metric,
-                    .value = c->metric, .seconds = t->log_seconds / n, .data_wait_s = t->log_wait / n, .exposed_comm_s = t->log_comm / n};
+    gd_metrics m = {.step = t->counters.step,
+                    .images = t->counters.cursor,
+                    .count = t->n_metrics,
+                    .name = t->metric,
+                    .value = c->metric,
+                    .seconds = t->log_seconds / n,
+                    .data_wait_s = t->log_wait / n,
+                    .exposed_comm_s = t->log_comm / n};
     m.images_per_s = (double)(t->counters.cursor - t->log_cursor) / (now - t->log_started);
     t->log_started = now;
     t->log_cursor = t->counters.cursor;
@@ -149,7 +156,8 @@ static gd_status finish_iteration(gd_trainer *t, const gd__control *c) {
     if (at_once)
         GD_FAIL(REQUEUE, "step %lld: left on request without saving; start again to go on from the last checkpoint",
                 (long long)t->counters.step);
-    if (c->wish == 2 && !last) GD_FAIL(REQUEUE, "step %lld: saved on request; start again to go on", (long long)t->counters.step);
+    if (c->wish == 2 && !last)
+        GD_FAIL(REQUEUE, "step %lld: saved on request; start again to go on", (long long)t->counters.step);
     return GD_OK;
 }
 
@@ -170,8 +178,13 @@ static gd_status iterate(gd_trainer *t, const gd_plan_rules *rules) {
 
 static gd_plan_rules make_rules(const gd_trainer *t, int64_t until) {
     const gd_train_config *c = &t->config;
-    gd_plan_rules r = {.schedule = c->schedule, .global_batch = c->gan.global_batch, .until = until, .save_every = c->checkpoint_every,
-                       .log_every = c->log_every, .sample_every = c->sample_every, .check_every = c->check_every};
+    gd_plan_rules r = {.schedule = c->schedule,
+                       .global_batch = c->gan.global_batch,
+                       .until = until,
+                       .save_every = c->checkpoint_every,
+                       .log_every = c->log_every,
+                       .sample_every = c->sample_every,
+                       .check_every = c->check_every};
     for (int g = 0; g < GD_GROUP_COUNT; g++) r.optimizer[g] = c->optimizer[g];
     return r;
 }
@@ -214,7 +227,9 @@ gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
 
 /* ---- times ---- */
 
-static int by_value(const void *a, const void *b) { return (*(const float *)a > *(const float *)b) - (*(const float *)a < *(const float *)b); }
+static int by_value(const void *a, const void *b) {
+    return (*(const float *)a > *(const float *)b) - (*(const float *)a < *(const float *)b);
+}
 
 static void median_of(const gd_trainer *t, int which, double *median, double *least) {
     float sorted[GD__TIMES_MAX];

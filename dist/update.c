@@ -75,7 +75,8 @@ gd_status gd__update_group(gd_trainer *t, gd_group g) {
     double scale = o->clip_norm > 0 && norm > o->clip_norm ? o->clip_norm / norm : 1;
     double clip = g == GD_GROUP_D ? t->config.weight_clip : 0;
     int64_t number = ++t->counters.updates[g];
-    gd_optimizer_update(o, t->plan.step, number, scale, clip, a->count, a->param, a->grad[0], a->moment[0], a->moment[1]);
+    gd_optimizer_update(o, t->plan.step, number, scale, clip, a->count, a->param, a->grad[0], a->moment[0],
+                        a->moment[1]);
     if (g == GD_GROUP_G) update_ema(t);
     set_metric(t, g == GD_GROUP_G ? "grad_norm_g" : "grad_norm_d", norm);
     set_metric(t, g == GD_GROUP_G ? "lr_g" : "lr_d", gd_optimizer_lr(o, t->plan.step, number - 1));

@@ -31,12 +31,11 @@ typedef struct bench_run {
     gd_trainer *trainer;
 } bench_run;
 
-static void print_text(const bench_run *b, const gd_train_times *t, double flops, double peak)
-{
+static void print_text(const bench_run *b, const gd_train_times *t, double flops, double peak) {
     double images = (double)b->recipe->batch.global / t->total;
-    printf("%s: global batch %lld, %d rank%s, %d thread%s each, %d iterations, median (min) seconds\n",
-           b->recipe->name, (long long)b->recipe->batch.global, gd_comm_size(b->comm),
-           gd_comm_size(b->comm) > 1 ? "s" : "", b->layout.threads, b->layout.threads > 1 ? "s" : "", t->iterations);
+    printf("%s: global batch %lld, %d rank%s, %d thread%s each, %d iterations, median (min) seconds\n", b->recipe->name,
+           (long long)b->recipe->batch.global, gd_comm_size(b->comm), gd_comm_size(b->comm) > 1 ? "s" : "",
+           b->layout.threads, b->layout.threads > 1 ? "s" : "", t->iterations);
     printf("  D step     %8.4f (%.4f)\n  G step     %8.4f (%.4f)\n  iteration  %8.4f (%.4f)\n", t->d_step, t->d_min,
            t->g_step, t->g_min, t->total, t->total_min);
     printf("  of it: exchange %.4f, optimizer %.4f, data %.4f\n", t->reduce, t->optimizer, t->data);
@@ -44,8 +43,7 @@ static void print_text(const bench_run *b, const gd_train_times *t, double flops
            1e-9 * flops / t->total, 100 * flops / t->total / peak, 1e-9 * peak);
 }
 
-static void print_json(const bench_run *b, const gd_train_times *t, double flops, double peak)
-{
+static void print_json(const bench_run *b, const gd_train_times *t, double flops, double peak) {
     printf("{\"recipe\":\"%s\",\"ranks\":%d,\"threads\":%d,\"global_batch\":%lld,\"iterations\":%d,\"d_step\":%.6f,"
            "\"g_step\":%.6f,\"iteration\":%.6f,\"iteration_min\":%.6f,\"reduce\":%.6f,\"optimizer\":%.6f,"
            "\"data\":%.6f,\"images_per_s\":%.3f,\"flops_per_s\":%.0f,\"peak_flops_per_s\":%.0f}\n",
@@ -54,8 +52,7 @@ static void print_json(const bench_run *b, const gd_train_times *t, double flops
            (double)b->recipe->batch.global / t->total, flops / t->total, peak);
 }
 
-static gd_status prepare(bench_run *b, const char *path)
-{
+static gd_status prepare(bench_run *b, const char *path) {
     gd_recipe_opts o = {b->opt.set.item, b->opt.set.count};
     gd_dataset_spec spec;
     gd_status st = gd_recipe_load(path, &o, &b->recipe);
@@ -65,8 +62,7 @@ static gd_status prepare(bench_run *b, const char *path)
     return gd_comm_agree(b->comm, st);
 }
 
-static gd_status bench(bench_run *b, const char *path)
-{
+static gd_status bench(bench_run *b, const char *path) {
     GD_TRY(prepare(b, path));
     gd_train_config *c = &b->setup.config;
     c->executor = gd_executor_cpu();
@@ -87,8 +83,7 @@ static gd_status bench(bench_run *b, const char *path)
     return GD_OK;
 }
 
-static gd_status run(int argc, char **argv)
-{
+static gd_status run(int argc, char **argv) {
     bench_run b;
     memset(&b, 0, sizeof b);
     b.opt.steps = 10;

@@ -13,8 +13,7 @@ enum { N_MAX = 100000, TERMS_MAX = 16, SEEDS_MAX = 64 };
 static const uint64_t NEIGHBOURS = UINT64_C(1) << 62; /* seeds of noise that nobody asks for by number */
 
 /* Latents in, samples out, and the file or folder they go to. */
-static gd_status generate(gd_trained *t, int64_t n, const float *z, float **out)
-{
+static gd_status generate(gd_trained *t, int64_t n, const float *z, float **out) {
     float *x = malloc((size_t)(n * gd_shape_count(gd_trained_image(t))) * sizeof *x);
     if (!x) GD_FAIL(NOMEM, "%lld samples", (long long)n);
     gd_status st = gd_trained_generate(t, n, z, x);
@@ -23,9 +22,7 @@ static gd_status generate(gd_trained *t, int64_t n, const float *z, float **out)
     return st;
 }
 
-static gd_status make_sheet(gd_trained *t, int64_t n, const float *z, int columns, const char *path,
-                            const char *text)
-{
+static gd_status make_sheet(gd_trained *t, int64_t n, const float *z, int columns, const char *path, const char *text) {
     float *x;
     GD_TRY(generate(t, n, z, &x));
     gd_status st = gd_pictures_sheet(path, x, (int)n, gd_trained_image(t), gd_trained_range(t), columns, text);
@@ -34,13 +31,11 @@ static gd_status make_sheet(gd_trained *t, int64_t n, const float *z, int column
     return st;
 }
 
-static float *new_latents(const gd_trained *t, int64_t n)
-{
+static float *new_latents(const gd_trained *t, int64_t n) {
     return malloc((size_t)(n * gd_trained_latent(t)) * sizeof(float));
 }
 
-static void draw(const gd_trained *t, uint64_t seed, int64_t n, float *z)
-{
+static void draw(const gd_trained *t, uint64_t seed, int64_t n, float *z) {
     gd_latents_draw(seed, gd_trained_latent_uniform(t), n, gd_trained_latent(t), z);
 }
 
@@ -59,8 +54,7 @@ static const gd_option sample_table[] = {
     {"weights", GD_OPT_TEXT, offsetof(sample_options, weights), "WHICH", "ema (default where kept) or live"},
 };
 
-static gd_status write_samples(gd_trained *t, const sample_options *o, const float *z)
-{
+static gd_status write_samples(gd_trained *t, const sample_options *o, const float *z) {
     if (!o->out) return make_sheet(t, o->n, z, 0, o->grid ? o->grid : "samples.png", gd_trained_name(t));
     float *x;
     GD_TRY(generate(t, o->n, z, &x));
@@ -70,8 +64,7 @@ static gd_status write_samples(gd_trained *t, const sample_options *o, const flo
     return st;
 }
 
-static gd_status run_sample(int argc, char **argv)
-{
+static gd_status run_sample(int argc, char **argv) {
     sample_options o = {.n = 64};
     gd_text_list args;
     bool helped;
@@ -114,7 +107,8 @@ typedef struct interpolate_options {
 } interpolate_options;
 
 static const gd_option interpolate_table[] = {
-    {"from", GD_OPT_TEXTS, offsetof(interpolate_options, from), "SEED", "start; several --from/--to pairs make several rows"},
+    {"from", GD_OPT_TEXTS, offsetof(interpolate_options, from), "SEED",
+     "start; several --from/--to pairs make several rows"},
     {"to", GD_OPT_TEXTS, offsetof(interpolate_options, to), "SEED", "end"},
     {"steps", GD_OPT_INT, offsetof(interpolate_options, steps), "N", "pictures a row, both ends included (default 10)"},
     {"mode", GD_OPT_TEXT, offsetof(interpolate_options, mode), "HOW", "linear (default) or slerp"},
@@ -122,8 +116,7 @@ static const gd_option interpolate_table[] = {
     {"weights", GD_OPT_TEXT, offsetof(interpolate_options, weights), "WHICH", "ema (default where kept) or live"},
 };
 
-static gd_status parse_seed(const char *option, const char *text, uint64_t *out)
-{
+static gd_status parse_seed(const char *option, const char *text, uint64_t *out) {
     int64_t v;
     if (!gd_parse_i64(text, &v, NULL) || v < 0)
         GD_FAIL(USAGE, "%s wants a seed (an integer from 0), got '%s'", option, text);
@@ -131,8 +124,8 @@ static gd_status parse_seed(const char *option, const char *text, uint64_t *out)
     return GD_OK;
 }
 
-static void interpolate_row(gd_trained *t, const interpolate_options *o, const uint64_t seed[2], float *ends, float *z)
-{
+static void interpolate_row(gd_trained *t, const interpolate_options *o, const uint64_t seed[2], float *ends,
+                            float *z) {
     int64_t size = gd_trained_latent(t);
     draw(t, seed[0], 1, ends);
     draw(t, seed[1], 1, ends + size);
@@ -140,23 +133,20 @@ static void interpolate_row(gd_trained *t, const interpolate_options *o, const u
     (slerp ? gd_latents_slerp : gd_latents_linear)(ends, ends + size, size, o->steps, z);
 }
 
-static gd_status interpolate(gd_trained *t, const interpolate_options *o, uint64_t (*seed)[2])
-{
+static gd_status interpolate(gd_trained *t, const interpolate_options *o, uint64_t (*seed)[2]) {
     int rows = o->from.count;
     int64_t n = rows * o->steps;
     float *z = new_latents(t, n), *ends = new_latents(t, 2);
     gd_status st = z && ends ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "%lld latents", (long long)n);
     for (int row = 0; row < rows && st == GD_OK; row++)
         interpolate_row(t, o, seed[row], ends, z + row * o->steps * gd_trained_latent(t));
-    if (st == GD_OK)
-        st = make_sheet(t, n, z, (int)o->steps, o->out ? o->out : "interpolation.png", gd_trained_name(t));
+    if (st == GD_OK) st = make_sheet(t, n, z, (int)o->steps, o->out ? o->out : "interpolation.png", gd_trained_name(t));
     free(z);
     free(ends);
     return st;
 }
 
-static gd_status run_interpolate(int argc, char **argv)
-{
+static gd_status run_interpolate(int argc, char **argv) {
     interpolate_options o = {.steps = 10};
     gd_text_list args;
     bool helped;
@@ -199,7 +189,8 @@ typedef struct arithmetic_options {
 } arithmetic_options;
 
 static const gd_option arithmetic_table[] = {
-    {"plus", GD_OPT_TEXTS, offsetof(arithmetic_options, plus), "S,S,S", "add the mean latent of these seeds (tiles of 'sample', counted from 0); may be repeated"},
+    {"plus", GD_OPT_TEXTS, offsetof(arithmetic_options, plus), "S,S,S",
+     "add the mean latent of these seeds (tiles of 'sample', counted from 0); may be repeated"},
     {"minus", GD_OPT_TEXTS, offsetof(arithmetic_options, minus), "S,S,S", "subtract it; may be repeated"},
     {"out", GD_OPT_TEXT, offsetof(arithmetic_options, out), "FILE.png", "the sheet (default arithmetic.png)"},
     {"weights", GD_OPT_TEXT, offsetof(arithmetic_options, weights), "WHICH", "ema (default where kept) or live"},
@@ -211,8 +202,7 @@ typedef struct term {
     int count;
 } term;
 
-static gd_status parse_term(const char *option, const char *text, double sign, term *out)
-{
+static gd_status parse_term(const char *option, const char *text, double sign, term *out) {
     char copy[1024], *rest = copy, *word;
     if (strlen(text) >= sizeof copy) GD_FAIL(USAGE, "%s: list longer than %zu letters", option, sizeof copy - 1);
     strcpy(copy, text);
@@ -225,8 +215,7 @@ static gd_status parse_term(const char *option, const char *text, double sign, t
 }
 
 /* One row of the sheet: the term's samples, then the sample of their mean latent. */
-static void term_row(const gd_trained *t, const term *m, int columns, float *row, float *sum)
-{
+static void term_row(const gd_trained *t, const term *m, int columns, float *row, float *sum) {
     int64_t size = gd_trained_latent(t);
     float *mean = row + (columns - 1) * size;
     memset(row, 0, (size_t)(columns * size) * sizeof *row);
@@ -240,8 +229,7 @@ static void term_row(const gd_trained *t, const term *m, int columns, float *row
 }
 
 /* Rows of terms; the last row holds the result and its neighbours (uniform noise +-0.25, as the paper). */
-static gd_status arithmetic(gd_trained *t, const term *terms, int n, const arithmetic_options *o)
-{
+static gd_status arithmetic(gd_trained *t, const term *terms, int n, const arithmetic_options *o) {
     int columns = 3;
     for (int i = 0; i < n; i++)
         if (terms[i].count + 1 > columns) columns = terms[i].count + 1;
@@ -263,8 +251,7 @@ static gd_status arithmetic(gd_trained *t, const term *terms, int n, const arith
     return st;
 }
 
-static gd_status run_arithmetic(int argc, char **argv)
-{
+static gd_status run_arithmetic(int argc, char **argv) {
     arithmetic_options o = {0};
     gd_text_list args;
     bool helped;

@@ -14,8 +14,7 @@ static const gd_option table[] = {
     {"markdown", GD_OPT_FLAG, offsetof(schema_options, markdown), NULL, "as docs/recipe.md"},
 };
 
-static gd_status run(int argc, char **argv)
-{
+static gd_status run(int argc, char **argv) {
     schema_options o = {0};
     gd_text_list args;
     bool helped;

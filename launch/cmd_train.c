@@ -5,13 +5,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/hash.h"
 #include "base/io.h"
 #include "base/log.h"
 #include "base/rng.h"
 #include "base/text.h"
-#include "launch/commands.h"
-#include "base/hash.h"
 #include "dist/checkpoint.h"
+#include "launch/commands.h"
 #include "launch/cost.h"
 #include "launch/latents.h"
 #include "launch/pictures.h"
@@ -31,15 +31,21 @@ typedef struct train_options {
 } train_options;
 
 static const gd_option options[] = {
-    {"set", GD_OPT_TEXTS, offsetof(train_options, set), "KEY=VALUE", "set a recipe key, such as optimizer.g.lr=1e-4; may be repeated"},
+    {"set", GD_OPT_TEXTS, offsetof(train_options, set), "KEY=VALUE",
+     "set a recipe key, such as optimizer.g.lr=1e-4; may be repeated"},
     {"out", GD_OPT_TEXT, offsetof(train_options, out), "DIR", "run folder (default runs/<name of the recipe>)"},
-    {"steps", GD_OPT_INT, offsetof(train_options, steps), "N", "stop after step N of the whole run and save; schedules stay"},
-    {"resume", GD_OPT_TEXT, offsetof(train_options, resume), "HOW", "auto (default): go on from the newest good checkpoint; never; or a checkpoint folder"},
+    {"steps", GD_OPT_INT, offsetof(train_options, steps), "N",
+     "stop after step N of the whole run and save; schedules stay"},
+    {"resume", GD_OPT_TEXT, offsetof(train_options, resume), "HOW",
+     "auto (default): go on from the newest good checkpoint; never; or a checkpoint folder"},
     {"fresh", GD_OPT_FLAG, offsetof(train_options, fresh), NULL, "start anew; an existing run folder is moved aside"},
     {"device", GD_OPT_TEXT, offsetof(train_options, device), "DEVICE", "auto, cpu or cuda"},
-    {"dry-run", GD_OPT_FLAG, offsetof(train_options, dry_run), NULL, "print parameters, memory, traffic and time; train nothing"},
-    {"print-config", GD_OPT_FLAG, offsetof(train_options, print_config), NULL, "print every key, its value and where it came from"},
-    {"overfit-batch", GD_OPT_FLAG, offsetof(train_options, overfit_batch), NULL, "train on the first batch only, to see whether a model can learn"},
+    {"dry-run", GD_OPT_FLAG, offsetof(train_options, dry_run), NULL,
+     "print parameters, memory, traffic and time; train nothing"},
+    {"print-config", GD_OPT_FLAG, offsetof(train_options, print_config), NULL,
+     "print every key, its value and where it came from"},
+    {"overfit-batch", GD_OPT_FLAG, offsetof(train_options, overfit_batch), NULL,
+     "train on the first batch only, to see whether a model can learn"},
     {"quiet", GD_OPT_FLAG, offsetof(train_options, quiet), NULL, "no progress, only errors and the summary"},
     {"json", GD_OPT_FLAG, offsetof(train_options, json), NULL, "progress and summary as JSON lines"},
 };
@@ -63,8 +69,7 @@ typedef struct train_run {
     char last_sheet[4096], last_checkpoint[4096];
 } train_run;
 
-static void train_release(train_run *t)
-{
+static void train_release(train_run *t) {
     gd_trainer_free(t->trainer);
     gd_tensorboard_close(t->board);
     gd_run_folder_close(t->folder);
@@ -80,22 +85,19 @@ static bool is_root(const train_run *t) { return gd_comm_rank(t->comm) == 0; }
 
 /* ---- what the trainer tells us (rank 0) ---- */
 
-static gd_status on_metrics(void *ctx, const gd_metrics *m)
-{
+static gd_status on_metrics(void *ctx, const gd_metrics *m) {
     train_run *t = ctx;
     gd_progress_show(&t->progress, m);
     GD_TRY(gd_tensorboard_metrics(t->board, m));
     return gd_run_folder_metrics(t->folder, m);
 }
 
-static gd_shape image_shape(const train_run *t, int64_t n)
-{
+static gd_shape image_shape(const train_run *t, int64_t n) {
     gd_sample_shape s = gd_dataset_shape(t->data, 0);
     return gd_shape4(n, s.height, s.width, s.channels);
 }
 
-static gd_status on_samples(void *ctx, int64_t step)
-{
+static gd_status on_samples(void *ctx, int64_t step) {
     train_run *t = ctx;
     int64_t n = t->recipe->log.samples.n;
     char name[64], text[128];
@@ -103,20 +105,17 @@ static gd_status on_samples(void *ctx, int64_t step)
     snprintf(text, sizeof text, "%s, step %lld", t->recipe->name, (long long)step);
     GD_TRY(gd_trainer_sample(t->trainer, n, t->latents, true, t->samples));
     snprintf(t->last_sheet, sizeof t->last_sheet, "%s", gd_run_folder_path(t->folder, name));
-    GD_TRY(gd_pictures_sheet(t->last_sheet, t->samples, (int)n, image_shape(t, n), t->setup.config.gan.range, 0,
-                             text));
+    GD_TRY(gd_pictures_sheet(t->last_sheet, t->samples, (int)n, image_shape(t, n), t->setup.config.gan.range, 0, text));
     return gd_tensorboard_image(t->board, step, "samples", t->last_sheet);
 }
 
 /* The page is a convenience: that it cannot be written ends no run. */
-static void write_report(train_run *t)
-{
+static void write_report(train_run *t) {
     if (gd_report_write(t->out, t->recipe->name) != GD_OK)
         GD_LOG(LAUNCH, WARN, "the page of this run could not be written: %s", gd_error_message());
 }
 
-static void on_checkpoint(void *ctx, int64_t step, const char *path, double seconds, gd_status st)
-{
+static void on_checkpoint(void *ctx, int64_t step, const char *path, double seconds, gd_status st) {
     train_run *t = ctx;
     if (st == GD_OK) {
         snprintf(t->last_checkpoint, sizeof t->last_checkpoint, "%s", path);
@@ -124,23 +123,19 @@ static void on_checkpoint(void *ctx, int64_t step, const char *path, double seco
         write_report(t);
     } else {
         gd_progress_end(&t->progress);
-        GD_LOG(LAUNCH, WARN, "saving step %lld failed: %s; training goes on", (long long)step,
-               gd_error_message());
+        GD_LOG(LAUNCH, WARN, "saving step %lld failed: %s; training goes on", (long long)step, gd_error_message());
     }
 }
 
 /* ---- preparation ---- */
 
-static gd_status check_device(const char *device)
-{
+static gd_status check_device(const char *device) {
     if (!device || !strcmp(device, "auto") || !strcmp(device, "cpu")) return GD_OK;
-    if (!strcmp(device, "cuda"))
-        GD_FAIL(UNSUP, "--device cuda: this build has no CUDA executor; use --device cpu");
+    if (!strcmp(device, "cuda")) GD_FAIL(UNSUP, "--device cuda: this build has no CUDA executor; use --device cpu");
     GD_FAIL(USAGE, "--device: no device '%s'; one of auto, cpu, cuda", device);
 }
 
-static gd_status check_options(const train_options *o)
-{
+static gd_status check_options(const train_options *o) {
     GD_TRY(check_device(o->device));
     if (o->steps < 0) GD_FAIL(USAGE, "--steps: must not be negative, got %lld", (long long)o->steps);
     if (o->fresh && o->resume && strcmp(o->resume, "never"))
@@ -150,8 +145,7 @@ static gd_status check_options(const train_options *o)
 
 /* Reads the recipe on rank 0's word: its text decides on every rank, so a stale copy on another host
  * cannot make ranks differ. */
-static gd_status load_recipe(train_run *t)
-{
+static gd_status load_recipe(train_run *t) {
     gd_recipe_opts o = {t->opt.set.item, t->opt.set.count};
     gd_status st = GD_OK;
     uint64_t bytes = 0;
@@ -171,8 +165,7 @@ static gd_status load_recipe(train_run *t)
     return gd_comm_agree(t->comm, st);
 }
 
-static gd_status open_data(train_run *t)
-{
+static gd_status open_data(train_run *t) {
     gd_dataset_spec spec;
     GD_TRY(gd_setup_dataset(t->recipe, &spec));
     gd_status st = gd_dataset_open(&spec, &t->data);
@@ -183,8 +176,7 @@ static gd_status open_data(train_run *t)
 }
 
 /* For the message of a run that is resumed under another recipe. */
-static gd_status recipe_difference(const char *before, const char *now, char **out)
-{
+static gd_status recipe_difference(const char *before, const char *now, char **out) {
     gd_recipe *a = NULL, *b = NULL;
     *out = NULL;
     if (!before || !now) return GD_OK;
@@ -196,8 +188,7 @@ static gd_status recipe_difference(const char *before, const char *now, char **o
     return st;
 }
 
-static gd_status prepare(train_run *t)
-{
+static gd_status prepare(train_run *t) {
     GD_TRY(load_recipe(t));
     GD_TRY(open_data(t));
     gd_status st = gd_setup_train(t->recipe, gd_dataset_shape(t->data, 0), &t->setup);
@@ -215,15 +206,13 @@ static gd_status prepare(train_run *t)
     return GD_OK;
 }
 
-static gd_status open_folder(train_run *t)
-{
+static gd_status open_folder(train_run *t) {
     GD_TRY(gd_run_folder_open(t->out, t->opt.fresh, &t->folder));
     GD_TRY(gd_file_write(gd_run_folder_path(t->folder, "recipe.yaml"), t->recipe_text, strlen(t->recipe_text)));
     return gd_version_write(gd_run_folder_path(t->folder, "build.json"), t->comm, &t->layout);
 }
 
-static gd_status prepare_samples(train_run *t)
-{
+static gd_status prepare_samples(train_run *t) {
     int64_t n = t->recipe->log.samples.n, z = t->setup.config.gan.generator.latent;
     gd_shape s = image_shape(t, n);
     t->latents = malloc((size_t)(n * z) * sizeof *t->latents);
@@ -234,8 +223,7 @@ static gd_status prepare_samples(train_run *t)
 }
 
 /* Where the run stands before its first step: 0, or the step of the checkpoint that was loaded. */
-static gd_status resume(train_run *t, int64_t *step)
-{
+static gd_status resume(train_run *t, int64_t *step) {
     const char *how = t->opt.resume ? t->opt.resume : "auto";
     *step = 0;
     if (t->opt.fresh || !strcmp(how, "never")) {
@@ -247,7 +235,8 @@ static gd_status resume(train_run *t, int64_t *step)
             if (st == GD_OK && count)
                 st = gd_raise(GD_CANTCREAT, __FILE__, __LINE__,
                               "%s: holds %d checkpoints that a run from step 0 would mix with; use --fresh to "
-                              "move the folder aside, or --out for another one", t->checkpoints, count);
+                              "move the folder aside, or --out for another one",
+                              t->checkpoints, count);
             gd_checkpoint_list_free(paths, count);
         }
         return gd_comm_agree(t->comm, st);
@@ -258,10 +247,10 @@ static gd_status resume(train_run *t, int64_t *step)
     return GD_OK;
 }
 
-static void print_start(const train_run *t, int64_t from, int64_t until)
-{
-    gd_run_folder_note(t->folder, "gandist " GANDIST_VERSION " starts at step %lld of %lld, %d ranks on %d hosts, %d threads each",
-                       (long long)from, (long long)until, gd_comm_size(t->comm), gd_comm_hosts(t->comm), t->layout.threads);
+static void print_start(const train_run *t, int64_t from, int64_t until) {
+    gd_run_folder_note(
+        t->folder, "gandist " GANDIST_VERSION " starts at step %lld of %lld, %d ranks on %d hosts, %d threads each",
+        (long long)from, (long long)until, gd_comm_size(t->comm), gd_comm_hosts(t->comm), t->layout.threads);
     if (t->opt.quiet || t->opt.json) return;
     const gd_gan_net *nets;
     int n = gd_gan_nets(gd_trainer_gan(t->trainer), &nets);
@@ -281,15 +270,14 @@ static void print_start(const train_run *t, int64_t from, int64_t until)
     fflush(stdout);
 }
 
-static void print_end(const train_run *t, gd_status st)
-{
+static void print_end(const train_run *t, gd_status st) {
     char hash[17];
     gd_hash64_text(gd_trainer_state_hash(t->trainer), hash);
     gd_run_folder_note(t->folder, "%s at step %lld, state_hash %s", st == GD_REQUEUE ? "saved on request" : "done",
                        (long long)gd_trainer_step(t->trainer), hash);
     if (t->opt.json) {
-        printf("{\"run\":\"%s\",\"step\":%lld,\"state_hash\":\"%s\"}\n", t->out,
-               (long long)gd_trainer_step(t->trainer), hash);
+        printf("{\"run\":\"%s\",\"step\":%lld,\"state_hash\":\"%s\"}\n", t->out, (long long)gd_trainer_step(t->trainer),
+               hash);
         return;
     }
     printf("%s at step %lld\n  run folder  %s\n", st == GD_REQUEUE ? "saved on request" : "done",
@@ -300,8 +288,7 @@ static void print_end(const train_run *t, gd_status st)
     printf("  state_hash  %s\n", hash);
 }
 
-static gd_status train(train_run *t)
-{
+static gd_status train(train_run *t) {
     gd_status st = is_root(t) ? open_folder(t) : GD_OK;
     GD_TRY(gd_comm_agree(t->comm, st));
     gd_train_hooks hooks = {t, on_metrics, on_samples, on_checkpoint, gd_session_signal};
@@ -314,7 +301,10 @@ static gd_status train(train_run *t)
         if (st == GD_OK) st = gd_tensorboard_open(gd_run_folder_path(t->folder, "tb"), from, &t->board);
         if (st == GD_OK) st = prepare_samples(t);
         print_start(t, from, until);
-        gd_progress_begin(&t->progress, t->opt.quiet ? GD_PROGRESS_QUIET : t->opt.json ? GD_PROGRESS_JSON : GD_PROGRESS_AUTO,
+        gd_progress_begin(&t->progress,
+                          t->opt.quiet  ? GD_PROGRESS_QUIET
+                          : t->opt.json ? GD_PROGRESS_JSON
+                                        : GD_PROGRESS_AUTO,
                           from, until);
     }
     GD_TRY(gd_comm_agree(t->comm, st));
@@ -330,8 +320,7 @@ static gd_status train(train_run *t)
     return st;
 }
 
-static gd_status print_config(const gd_recipe *r)
-{
+static gd_status print_config(const gd_recipe *r) {
     char *text;
     GD_TRY(gd_recipe_text(r, true, &text));
     fputs(text, stdout);
@@ -339,8 +328,7 @@ static gd_status print_config(const gd_recipe *r)
     return GD_OK;
 }
 
-static gd_status run_prepared(train_run *t)
-{
+static gd_status run_prepared(train_run *t) {
     if (t->opt.print_config) {
         GD_TRY(load_recipe(t));
         return is_root(t) ? print_config(t->recipe) : GD_OK;
@@ -350,8 +338,7 @@ static gd_status run_prepared(train_run *t)
     return is_root(t) ? gd_cost_print(&t->setup.config, t->data, gd_comm_size(t->comm), t->opt.json, stdout) : GD_OK;
 }
 
-static gd_status run(int argc, char **argv)
-{
+static gd_status run(int argc, char **argv) {
     train_run t;
     memset(&t, 0, sizeof t);
     gd_text_list args;

@@ -20,14 +20,14 @@ static const gd_option table[] = {
     {"json", GD_OPT_FLAG, offsetof(verify_options, json), NULL, "one JSON object a checkpoint"},
 };
 
-static void print_good(const char *path, const gd_verify_report *r, const verify_options *o)
-{
+static void print_good(const char *path, const gd_verify_report *r, const verify_options *o) {
     char hash[17], bytes[32];
     gd_hash64_text(r->state_hash, hash);
     gd_text_bytes(r->bytes, bytes, sizeof bytes);
     if (o->hash) puts(hash);
     else if (o->json)
-        printf("{\"path\":\"%s\",\"state\":\"ok\",\"step\":%lld,\"files\":%d,\"tensors\":%d,\"bytes\":%llu,\"state_hash\":%s%s%s}\n",
+        printf("{\"path\":\"%s\",\"state\":\"ok\",\"step\":%lld,\"files\":%d,\"tensors\":%d,\"bytes\":%llu,\"state_"
+               "hash\":%s%s%s}\n",
                path, (long long)r->step, r->files, r->tensors, (unsigned long long)r->bytes, o->quick ? "" : "\"",
                o->quick ? "null" : hash, o->quick ? "" : "\"");
     else if (o->quick)
@@ -37,14 +37,14 @@ static void print_good(const char *path, const gd_verify_report *r, const verify
                r->tensors, bytes, r->finite ? "" : ", NOT FINITE", hash);
 }
 
-static gd_status verify_one(const char *path, const verify_options *o)
-{
+static gd_status verify_one(const char *path, const verify_options *o) {
     gd_verify_report r;
     gd_status st = gd_checkpoint_verify(path, o->quick ? GD_VERIFY_QUICK : GD_VERIFY_DEEP, &r);
     if (st == GD_OK) {
         print_good(path, &r, o);
-        return r.finite || o->quick ? GD_OK
-                                    : gd_raise(GD_NUMERIC, __FILE__, __LINE__, "%s: holds values that are not finite", path);
+        return r.finite || o->quick
+                   ? GD_OK
+                   : gd_raise(GD_NUMERIC, __FILE__, __LINE__, "%s: holds values that are not finite", path);
     }
     if (o->json) printf("{\"path\":\"%s\",\"state\":\"%s\"}\n", path, gd_status_name(st));
     else if (!o->hash) printf("%s: DAMAGED: %s\n", path, gd_error_message());
@@ -52,8 +52,7 @@ static gd_status verify_one(const char *path, const verify_options *o)
 }
 
 /* A run folder or its checkpoints/ stands for its checkpoints: all of them, or with --hash the newest. */
-static gd_status verify_folder(const char *path, const verify_options *o)
-{
+static gd_status verify_folder(const char *path, const verify_options *o) {
     char manifest[4096], dir[4096], **paths;
     int count;
     snprintf(manifest, sizeof manifest, "%s/manifest.json", path);
@@ -71,8 +70,7 @@ static gd_status verify_folder(const char *path, const verify_options *o)
     return worst;
 }
 
-static gd_status run(int argc, char **argv)
-{
+static gd_status run(int argc, char **argv) {
     verify_options o = {0};
     gd_text_list args;
     bool helped;

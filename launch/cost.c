@@ -8,8 +8,7 @@
 #include "compute/cpu/dnnl_shim.h"
 #include "launch/progress.h"
 
-double gd_peak_flops(void)
-{
+double gd_peak_flops(void) {
     enum { SIDE = 1024, RUNS = 4 };
     size_t bytes = (size_t)SIDE * SIDE * sizeof(float);
     float *a = malloc(bytes), *b = malloc(bytes), *c = malloc(bytes);
@@ -28,8 +27,7 @@ double gd_peak_flops(void)
     return best;
 }
 
-static void print_bytes(FILE *out, const char *label, size_t bytes)
-{
+static void print_bytes(FILE *out, const char *label, size_t bytes) {
     char text[32];
     gd_text_bytes(bytes, text, sizeof text);
     fprintf(out, "  %-22s %12s\n", label, text);
@@ -38,8 +36,7 @@ static void print_bytes(FILE *out, const char *label, size_t bytes)
 /* Convolutions reach about three quarters of the matrix product's rate (docs/performance.md). */
 static const double reachable_share = 0.75;
 
-static void print_text(const gd_train_cost *k, size_t process, int64_t global, int ranks, double seconds, FILE *out)
-{
+static void print_text(const gd_train_cost *k, size_t process, int64_t global, int ranks, double seconds, FILE *out) {
     char g[32], d[32];
     gd_text_count((uint64_t)k->params[GD_GROUP_G], g, sizeof g);
     gd_text_count((uint64_t)k->params[GD_GROUP_D], d, sizeof d);
@@ -57,32 +54,31 @@ static void print_text(const gd_train_cost *k, size_t process, int64_t global, i
     print_bytes(out, "per G update", k->reduce_bytes[GD_GROUP_G]);
     print_bytes(out, "per D update", k->reduce_bytes[GD_GROUP_D]);
     print_bytes(out, "batch statistics", k->collective_bytes);
-    fprintf(out, "one iteration (global batch %lld)\n  %-22s %9.2f GFLOP\n  %-22s %10.3f s, from %.0f GFLOP/s measured here\n",
-            (long long)global, "work of one rank", 1e-9 * k->flops, "estimated time", seconds,
-            1e-9 * k->flops / seconds / reachable_share);
+    fprintf(
+        out,
+        "one iteration (global batch %lld)\n  %-22s %9.2f GFLOP\n  %-22s %10.3f s, from %.0f GFLOP/s measured here\n",
+        (long long)global, "work of one rank", 1e-9 * k->flops, "estimated time", seconds,
+        1e-9 * k->flops / seconds / reachable_share);
 }
 
-static void print_json(const gd_train_cost *k, int ranks, double seconds, FILE *out)
-{
+static void print_json(const gd_train_cost *k, int ranks, double seconds, FILE *out) {
     fprintf(out,
             "{\"params_g\":%lld,\"params_d\":%lld,\"ranks\":%d,\"param_bytes\":%zu,\"grad_bytes\":%zu,"
             "\"optimizer_bytes\":%zu,\"ema_bytes\":%zu,\"activation_bytes\":%zu,\"loader_bytes\":%zu,"
             "\"total_bytes\":%zu,\"reduce_bytes_g\":%zu,\"reduce_bytes_d\":%zu,\"collective_bytes\":%zu,"
             "\"flops\":%.0f,\"seconds\":%.6f}\n",
-            (long long)k->params[GD_GROUP_G], (long long)k->params[GD_GROUP_D], ranks, k->param_bytes,
-            k->grad_bytes, k->optimizer_bytes, k->ema_bytes, k->activation_bytes, k->loader_bytes, k->total_bytes,
+            (long long)k->params[GD_GROUP_G], (long long)k->params[GD_GROUP_D], ranks, k->param_bytes, k->grad_bytes,
+            k->optimizer_bytes, k->ema_bytes, k->activation_bytes, k->loader_bytes, k->total_bytes,
             k->reduce_bytes[GD_GROUP_G], k->reduce_bytes[GD_GROUP_D], k->collective_bytes, k->flops, seconds);
 }
 
 /* What this process holds already: the program, its libraries, MPI, the data set kept in memory. */
-static size_t process_bytes(void)
-{
+static size_t process_bytes(void) {
     struct rusage u;
     return getrusage(RUSAGE_SELF, &u) ? 0 : (size_t)u.ru_maxrss * 1024;
 }
 
-gd_status gd_cost_print(const gd_train_config *c, const gd_dataset *d, int ranks, bool json, FILE *out)
-{
+gd_status gd_cost_print(const gd_train_config *c, const gd_dataset *d, int ranks, bool json, FILE *out) {
     gd_train_cost k;
     GD_TRY(gd_train_estimate(c, d, ranks, &k));
     size_t process = process_bytes(); /* planning has loaded what a run loads, too */

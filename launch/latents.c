@@ -4,8 +4,7 @@
 
 #include "base/rng.h"
 
-void gd_latents_draw(uint64_t first, bool uniform, int64_t n, int64_t size, float *z)
-{
+void gd_latents_draw(uint64_t first, bool uniform, int64_t n, int64_t size, float *z) {
     gd_rng r = {.purpose = GD_PURPOSE_SAMPLES, .step = 0};
     for (int64_t i = 0; i < n; i++) {
         float *row = z + i * size;
@@ -20,21 +19,18 @@ void gd_latents_draw(uint64_t first, bool uniform, int64_t n, int64_t size, floa
 
 static double fraction(int64_t i, int64_t steps) { return steps > 1 ? (double)i / (double)(steps - 1) : 0; }
 
-static void mix(const float *a, const float *b, int64_t size, double wa, double wb, float *out)
-{
+static void mix(const float *a, const float *b, int64_t size, double wa, double wb, float *out) {
     for (int64_t j = 0; j < size; j++) out[j] = (float)(wa * a[j] + wb * b[j]);
 }
 
-void gd_latents_linear(const float *a, const float *b, int64_t size, int64_t steps, float *z)
-{
+void gd_latents_linear(const float *a, const float *b, int64_t size, int64_t steps, float *z) {
     for (int64_t i = 0; i < steps; i++) {
         double t = fraction(i, steps);
         mix(a, b, size, 1 - t, t, z + i * size);
     }
 }
 
-void gd_latents_slerp(const float *a, const float *b, int64_t size, int64_t steps, float *z)
-{
+void gd_latents_slerp(const float *a, const float *b, int64_t size, int64_t steps, float *z) {
     double aa = 0, bb = 0, ab = 0;
     for (int64_t j = 0; j < size; j++) {
         aa += (double)a[j] * a[j];

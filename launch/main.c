@@ -16,8 +16,7 @@ static const gd_command *const commands[] = {
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
-static void print_help(void)
-{
+static void print_help(void) {
     puts("usage: gandist RECIPE [options]\n"
          "       gandist COMMAND ...\n\n"
          "Trains generative adversarial networks on one to thousands of processes.\n\n"
@@ -33,30 +32,26 @@ static void print_help(void)
          "88 not finite, 93 restarts without progress");
 }
 
-static const gd_command *find_command(const char *name)
-{
+static const gd_command *find_command(const char *name) {
     for (int i = 0; i < N_COMMANDS; i++)
         if (!strcmp(commands[i]->name, name)) return commands[i];
     return NULL;
 }
 
 /* A word that is neither a command nor looks like a recipe is most likely a mistyped command. */
-static bool looks_like_recipe(const char *word)
-{
+static bool looks_like_recipe(const char *word) {
     return strchr(word, '/') || strchr(word, '.') || gd_recipe_exists(word);
 }
 
-static gd_status unknown_command(const char *word)
-{
+static gd_status unknown_command(const char *word) {
     const char *names[N_COMMANDS];
     for (int i = 0; i < N_COMMANDS; i++) names[i] = commands[i]->name;
     const char *near = gd_nearest(word, names, N_COMMANDS);
-    GD_FAIL(USAGE, "gandist: '%s' is neither a command nor a recipe%s%s%s; 'gandist --help' lists the commands",
-            word, near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+    GD_FAIL(USAGE, "gandist: '%s' is neither a command nor a recipe%s%s%s; 'gandist --help' lists the commands", word,
+            near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
-static gd_status dispatch(int argc, char **argv)
-{
+static gd_status dispatch(int argc, char **argv) {
     GD_TRY(gd_log_configure(getenv("GANDIST_LOG")));
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         print_help();
@@ -73,8 +68,7 @@ static gd_status dispatch(int argc, char **argv)
     return gd_command_train.run(argc - 1, argv + 1);
 }
 
-static void report(gd_status st)
-{
+static void report(gd_status st) {
     if (!gd_session_speaks(st)) return;
     gd_session_let_root_speak();
     fprintf(stderr, "gandist: %s\n", gd_error_message());
@@ -82,8 +76,7 @@ static void report(gd_status st)
         fprintf(stderr, "  (%s at %s)\n", gd_status_name(st), gd_error_trail());
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char **argv) {
     gd_status st = dispatch(argc, argv);
     if (st != GD_OK) report(st);
     fflush(stdout);

@@ -4,26 +4,22 @@
 
 #include "base/text.h"
 
-static const gd_option *find(const gd_command *c, const char *name, size_t length)
-{
+static const gd_option *find(const gd_command *c, const char *name, size_t length) {
     for (int i = 0; i < c->option_count; i++)
-        if (strlen(c->options[i].name) == length && !memcmp(c->options[i].name, name, length))
-            return &c->options[i];
+        if (strlen(c->options[i].name) == length && !memcmp(c->options[i].name, name, length)) return &c->options[i];
     return NULL;
 }
 
-static gd_status unknown(const gd_command *c, const char *name)
-{
+static gd_status unknown(const gd_command *c, const char *name) {
     const char *names[GD_LIST_MAX];
     int n = 0;
     for (; n < c->option_count && n < GD_LIST_MAX; n++) names[n] = c->options[n].name;
     const char *near = gd_nearest(name, names, (size_t)n);
-    GD_FAIL(USAGE, "gandist %s: unknown option '--%s'%s%s%s; 'gandist %s --help' lists all", c->name,
-            name, near ? "; did you mean '--" : "", near ? near : "", near ? "'?" : "", c->name);
+    GD_FAIL(USAGE, "gandist %s: unknown option '--%s'%s%s%s; 'gandist %s --help' lists all", c->name, name,
+            near ? "; did you mean '--" : "", near ? near : "", near ? "'?" : "", c->name);
 }
 
-static gd_status store(const gd_command *c, const gd_option *o, const char *value, void *values)
-{
+static gd_status store(const gd_command *c, const gd_option *o, const char *value, void *values) {
     char *field = (char *)values + o->offset;
     switch (o->type) {
     case GD_OPT_FLAG: *(bool *)field = true; return GD_OK;
@@ -44,8 +40,7 @@ static gd_status store(const gd_command *c, const gd_option *o, const char *valu
 }
 
 /* One "--name", "--name=value" or "--name value"; advances *i over a separate value. */
-static gd_status parse_long(const gd_command *c, int argc, char **argv, int *i, void *values)
-{
+static gd_status parse_long(const gd_command *c, int argc, char **argv, int *i, void *values) {
     const char *name = argv[*i] + 2, *eq = strchr(name, '=');
     size_t length = eq ? (size_t)(eq - name) : strlen(name);
     const gd_option *o = find(c, name, length);
@@ -63,9 +58,7 @@ static gd_status parse_long(const gd_command *c, int argc, char **argv, int *i, 
     return store(c, o, argv[++*i], values);
 }
 
-gd_status gd_options_parse(const gd_command *c, int argc, char **argv, void *values, gd_text_list *args,
-                           bool *helped)
-{
+gd_status gd_options_parse(const gd_command *c, int argc, char **argv, void *values, gd_text_list *args, bool *helped) {
     bool only_args = false;
     args->count = 0;
     *helped = false;
@@ -89,13 +82,12 @@ gd_status gd_options_parse(const gd_command *c, int argc, char **argv, void *val
     if (args->count < c->min_args)
         GD_FAIL(USAGE, "gandist %s: too few arguments; usage: gandist %s %s", c->name, c->name, c->usage);
     if (args->count > c->max_args)
-        GD_FAIL(USAGE, "gandist %s: unexpected argument '%s'; usage: gandist %s %s", c->name,
-                args->item[c->max_args], c->name, c->usage);
+        GD_FAIL(USAGE, "gandist %s: unexpected argument '%s'; usage: gandist %s %s", c->name, args->item[c->max_args],
+                c->name, c->usage);
     return GD_OK;
 }
 
-void gd_options_help(const gd_command *c, FILE *out)
-{
+void gd_options_help(const gd_command *c, FILE *out) {
     fprintf(out, "usage: gandist %s %s\n\n%s.\n", c->name, c->usage, c->summary);
     if (c->option_count) fputs("\noptions:\n", out);
     for (int i = 0; i < c->option_count; i++) {

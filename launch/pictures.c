@@ -7,22 +7,19 @@
 
 #include "base/io.h"
 
-static uint8_t to_byte(float v, gd_range range)
-{
+static uint8_t to_byte(float v, gd_range range) {
     float b = range == GD_RANGE_UNIT ? v * 255.0f : (v + 1.0f) * 127.5f;
     return (uint8_t)(b <= 0 || isnan(b) ? 0 : b >= 255 ? 255 : b + 0.5f);
 }
 
-static void to_image(const float *x, gd_shape s, gd_range range, uint8_t *pixels, gd_image *out)
-{
+static void to_image(const float *x, gd_shape s, gd_range range, uint8_t *pixels, gd_image *out) {
     size_t count = (size_t)(s.dim[1] * s.dim[2] * s.dim[3]);
     for (size_t i = 0; i < count; i++) pixels[i] = to_byte(x[i], range);
     *out = (gd_image){(int)s.dim[1], (int)s.dim[2], (int)s.dim[3], pixels};
 }
 
 /* Points in the plane, drawn over the square [-limit, limit]^2 that holds them. */
-static gd_status scatter(const char *path, const float *x, int n, const char *text)
-{
+static gd_status scatter(const char *path, const float *x, int n, const char *text) {
     enum { SIDE = 512 };
     float limit = 1;
     for (int i = 0; i < 2 * n; i++)
@@ -42,17 +39,15 @@ static gd_status scatter(const char *path, const float *x, int n, const char *te
     return st;
 }
 
-gd_status gd_pictures_sheet(const char *path, const float *x, int n, gd_shape image, gd_range range,
-                            int columns, const char *text)
-{
+gd_status gd_pictures_sheet(const char *path, const float *x, int n, gd_shape image, gd_range range, int columns,
+                            const char *text) {
     if (range == GD_RANGE_RAW) return scatter(path, x, n, text);
     size_t bytes = (size_t)(image.dim[1] * image.dim[2] * image.dim[3]);
     gd_image *tiles = calloc((size_t)n, sizeof *tiles), sheet = {0};
     uint8_t *pixels = malloc((size_t)n * bytes);
     gd_status st;
     if (!tiles || !pixels) GD_FAIL_TO(done, NOMEM, "%s: %d pictures", path, n);
-    for (int i = 0; i < n; i++)
-        to_image(x + (size_t)i * bytes, image, range, pixels + (size_t)i * bytes, &tiles[i]);
+    for (int i = 0; i < n; i++) to_image(x + (size_t)i * bytes, image, range, pixels + (size_t)i * bytes, &tiles[i]);
     if (columns <= 0) columns = (int)ceil(sqrt(n));
     GD_TRY_TO(done, gd_image_sheet(tiles, n, columns, 2, 255, &sheet));
     GD_TRY_TO(done, gd_image_write_png(path, &sheet, text));
@@ -63,8 +58,7 @@ done:
     return st;
 }
 
-gd_status gd_pictures_files(const char *dir, const float *x, int n, gd_shape image, gd_range range)
-{
+gd_status gd_pictures_files(const char *dir, const float *x, int n, gd_shape image, gd_range range) {
     if (range == GD_RANGE_RAW)
         GD_FAIL(CONFIG, "%s: this generator makes points, not pictures; use --grid FILE.png", dir);
     size_t bytes = (size_t)(image.dim[1] * image.dim[2] * image.dim[3]);

@@ -11,16 +11,14 @@
 #include "base/io.h"
 #include "launch/run_folder.h"
 
-double gd_seconds(void)
-{
+double gd_seconds(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
 /* mpirun gives rank 0 a terminal of its own making, whatever its own output is: ask what that is. */
-static bool on_terminal(void)
-{
+static bool on_terminal(void) {
     char path[64];
     if (!isatty(STDOUT_FILENO)) return false;
     if (!gd_comm_launched()) return true;
@@ -31,36 +29,31 @@ static bool on_terminal(void)
     return terminal;
 }
 
-void gd_progress_begin(gd_progress *p, gd_progress_mode mode, int64_t first, int64_t last)
-{
+void gd_progress_begin(gd_progress *p, gd_progress_mode mode, int64_t first, int64_t last) {
     *p = (gd_progress){.mode = mode, .first = first, .last = last, .started = gd_seconds()};
     p->live = mode == GD_PROGRESS_AUTO && on_terminal();
     p->colour = p->live && !getenv("NO_COLOR");
 }
 
-static void text_duration(double s, char *out, size_t room)
-{
+static void text_duration(double s, char *out, size_t room) {
     long n = (long)(s + 0.5);
     if (n < 60) snprintf(out, room, "%lds", n);
     else if (n < 3600) snprintf(out, room, "%ldm%02lds", n / 60, n % 60);
     else snprintf(out, room, "%ldh%02ldm", n / 3600, n / 60 % 60);
 }
 
-static double value_of(const gd_metrics *m, const char *name)
-{
+static double value_of(const gd_metrics *m, const char *name) {
     for (int i = 0; i < m->count; i++)
         if (!strcmp(m->name[i], name)) return m->value[i];
     return NAN;
 }
 
-static int add(char *line, size_t room, int at, const char *label, double v)
-{
+static int add(char *line, size_t room, int at, const char *label, double v) {
     if (isnan(v) || at >= (int)room) return at;
     return at + snprintf(line + at, room - (size_t)at, "  %s %.3f", label, v);
 }
 
-void gd_progress_show(gd_progress *p, const gd_metrics *m)
-{
+void gd_progress_show(gd_progress *p, const gd_metrics *m) {
     if (p->mode == GD_PROGRESS_QUIET) return;
     if (p->mode == GD_PROGRESS_JSON) {
         char *line = gd_metrics_json(m);
@@ -72,8 +65,8 @@ void gd_progress_show(gd_progress *p, const gd_metrics *m)
     char line[512], left[32];
     double rate = (double)(m->step - p->first) / fmax(gd_seconds() - p->started, 1e-9);
     text_duration((double)(p->last - m->step) / fmax(rate, 1e-9), left, sizeof left);
-    int n = snprintf(line, sizeof line, "step %lld/%lld  %.0f images/s", (long long)m->step,
-                     (long long)p->last, m->images_per_s);
+    int n = snprintf(line, sizeof line, "step %lld/%lld  %.0f images/s", (long long)m->step, (long long)p->last,
+                     m->images_per_s);
     n = add(line, sizeof line, n, "loss D", value_of(m, "loss_d"));
     n = add(line, sizeof line, n, "G", value_of(m, "loss_g"));
     n = add(line, sizeof line, n, "D(real)", value_of(m, "d_real"));
@@ -86,8 +79,7 @@ void gd_progress_show(gd_progress *p, const gd_metrics *m)
     fflush(stdout);
 }
 
-void gd_progress_end(gd_progress *p)
-{
+void gd_progress_end(gd_progress *p) {
     if (p->live) putchar('\n');
     p->live = false;
     fflush(stdout);

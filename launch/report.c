@@ -36,20 +36,17 @@ typedef struct table {
     int count;
 } table;
 
-static void free_table(table *t)
-{
+static void free_table(table *t) {
     for (int i = 0; i < t->count; i++) json_decref(t->row[i]);
 }
 
-static size_t count_lines(const char *text, size_t bytes)
-{
+static size_t count_lines(const char *text, size_t bytes) {
     size_t n = 0;
     for (size_t i = 0; i < bytes; i++) n += text[i] == '\n';
     return n;
 }
 
-static gd_status read_table(const char *run, table *t)
-{
+static gd_status read_table(const char *run, table *t) {
     char path[PATH_ROOM];
     void *text;
     size_t bytes, line = 0;
@@ -68,15 +65,13 @@ static gd_status read_table(const char *run, table *t)
     return GD_OK;
 }
 
-static double number(const json_t *row, const char *key)
-{
+static double number(const json_t *row, const char *key) {
     json_t *v = json_object_get(row, key);
     return json_is_number(v) ? json_number_value(v) : NAN;
 }
 
 /* Range of a chart's values; false when it has none. */
-static bool range_of(const table *t, const chart *c, double *low, double *high)
-{
+static bool range_of(const table *t, const chart *c, double *low, double *high) {
     *low = INFINITY;
     *high = -INFINITY;
     for (int k = 0; k < CURVES_MAX && c->curve[k].key; k++)
@@ -95,8 +90,7 @@ static bool range_of(const table *t, const chart *c, double *low, double *high)
     return true;
 }
 
-static void put_curve(FILE *f, const table *t, const curve *c, double low, double high)
-{
+static void put_curve(FILE *f, const table *t, const curve *c, double low, double high) {
     double first = number(t->row[0], "step"), last = number(t->row[t->count - 1], "step");
     double span = last > first ? last - first : 1;
     fprintf(f, "<polyline fill='none' stroke='%s' stroke-width='1.5' points='", c->colour);
@@ -107,8 +101,7 @@ static void put_curve(FILE *f, const table *t, const curve *c, double low, doubl
     fputs("'/>\n", f);
 }
 
-static void put_chart(FILE *f, const table *t, const chart *c)
-{
+static void put_chart(FILE *f, const table *t, const chart *c) {
     double low, high;
     if (!t->count || !range_of(t, c, &low, &high)) return;
     fprintf(f, "<figure><figcaption>%s", c->title);
@@ -124,8 +117,7 @@ static void put_chart(FILE *f, const table *t, const chart *c)
     fputs("</svg></figure>\n", f);
 }
 
-static void put_escaped(FILE *f, const char *text)
-{
+static void put_escaped(FILE *f, const char *text) {
     for (; *text; text++) switch (*text) {
         case '<': fputs("&lt;", f); break;
         case '>': fputs("&gt;", f); break;
@@ -136,8 +128,7 @@ static void put_escaped(FILE *f, const char *text)
 }
 
 /* Sheets newest first; of many, evenly chosen ones. */
-static void put_sheets(FILE *f, const char *run)
-{
+static void put_sheets(FILE *f, const char *run) {
     char path[PATH_ROOM], **names;
     size_t count;
     snprintf(path, sizeof path, "%s/samples", run);
@@ -155,8 +146,7 @@ static void put_sheets(FILE *f, const char *run)
     gd_io_free_names(names, count);
 }
 
-static void put_file(FILE *f, const char *run, const char *name)
-{
+static void put_file(FILE *f, const char *run, const char *name) {
     char path[PATH_ROOM];
     void *text;
     size_t bytes;
@@ -168,19 +158,21 @@ static void put_file(FILE *f, const char *run, const char *name)
     free(text);
 }
 
-static void put_page(FILE *f, const char *run, const char *title, const table *t)
-{
+static void put_page(FILE *f, const char *run, const char *title, const table *t) {
     fputs("<!doctype html><html lang='en'><head><meta charset='utf-8'><title>", f);
     put_escaped(f, title);
     fputs("</title><style>body{font:15px system-ui,sans-serif;margin:2em;max-width:1240px;color:#1f2937}"
           "figure{display:inline-block;margin:0 1.5em 1.5em 0;vertical-align:top}figcaption{margin-bottom:.4em}"
           "svg text{font-size:12px;fill:#4b5563}.frame{fill:#f9fafb;stroke:#d1d5db}"
-          "img{image-rendering:pixelated;min-width:320px;max-width:560px}pre{background:#f9fafb;padding:1em;overflow:auto}"
-          "</style></head><body><h1>", f);
+          "img{image-rendering:pixelated;min-width:320px;max-width:560px}pre{background:#f9fafb;padding:1em;overflow:"
+          "auto}"
+          "</style></head><body><h1>",
+          f);
     put_escaped(f, title);
     fputs("</h1>\n", f);
-    if (t->count) fprintf(f, "<p>Step %.0f, %.0f images seen.</p>\n", number(t->row[t->count - 1], "step"),
-                          number(t->row[t->count - 1], "images"));
+    if (t->count)
+        fprintf(f, "<p>Step %.0f, %.0f images seen.</p>\n", number(t->row[t->count - 1], "step"),
+                number(t->row[t->count - 1], "images"));
     for (int i = 0; i < N_CHARTS; i++) put_chart(f, t, &charts[i]);
     fputs("<h2>Samples</h2>\n", f);
     put_sheets(f, run);
@@ -190,8 +182,7 @@ static void put_page(FILE *f, const char *run, const char *title, const table *t
     fputs("</body></html>\n", f);
 }
 
-gd_status gd_report_write(const char *run, const char *title)
-{
+gd_status gd_report_write(const char *run, const char *title) {
     char path[PATH_ROOM], *text = NULL;
     size_t bytes = 0;
     table t;

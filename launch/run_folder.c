@@ -21,15 +21,13 @@ struct gd_run_folder {
     char log[PATH_ROOM];
 };
 
-const char *gd_run_folder_path(gd_run_folder *f, const char *name)
-{
+const char *gd_run_folder_path(gd_run_folder *f, const char *name) {
     snprintf(f->path, sizeof f->path, "%s/%s", f->root, name);
     return f->path;
 }
 
 /* Sink of the log: a lost log line must not end a run, so failures are dropped. */
-static void to_log_file(void *ctx, gd_level level, const char *line)
-{
+static void to_log_file(void *ctx, gd_level level, const char *line) {
     (void)level;
     gd_run_folder *f = ctx;
     char text[8192];
@@ -38,8 +36,7 @@ static void to_log_file(void *ctx, gd_level level, const char *line)
         gd_error_clear();
 }
 
-void gd_run_folder_note(gd_run_folder *f, const char *format, ...)
-{
+void gd_run_folder_note(gd_run_folder *f, const char *format, ...) {
     char line[1024];
     time_t now = time(NULL);
     struct tm day;
@@ -51,8 +48,7 @@ void gd_run_folder_note(gd_run_folder *f, const char *format, ...)
     to_log_file(f, GD_LEVEL_INFO, line);
 }
 
-static gd_status move_aside(const char *path)
-{
+static gd_status move_aside(const char *path) {
     for (int k = 1; k < 10000; k++) {
         char to[PATH_ROOM];
         snprintf(to, sizeof to, "%s.old-%d", path, k);
@@ -66,8 +62,7 @@ static gd_status move_aside(const char *path)
     GD_FAIL(CANTCREAT, "%s: has 10,000 older runs beside it; remove some", path);
 }
 
-gd_status gd_run_folder_open(const char *path, bool fresh, gd_run_folder **out)
-{
+gd_status gd_run_folder_open(const char *path, bool fresh, gd_run_folder **out) {
     if (strlen(path) >= PATH_ROOM / 2) GD_FAIL(CANTCREAT, "run folder: path longer than %d", PATH_ROOM / 2);
     if (fresh && gd_path_exists(path)) GD_TRY(move_aside(path));
     gd_run_folder *f = calloc(1, sizeof *f);
@@ -85,16 +80,14 @@ fail:
     return st;
 }
 
-void gd_run_folder_close(gd_run_folder *f)
-{
+void gd_run_folder_close(gd_run_folder *f) {
     if (!f) return;
     gd_log_set_sink(NULL, NULL);
     free(f);
 }
 
 /* End of the lines whose step is at most `step`; a line cut short by a crash ends it too. */
-static size_t lines_up_to(const char *text, size_t bytes, int64_t step)
-{
+static size_t lines_up_to(const char *text, size_t bytes, int64_t step) {
     size_t at = 0;
     while (at < bytes) {
         const char *newline = memchr(text + at, '\n', bytes - at);
@@ -109,8 +102,7 @@ static size_t lines_up_to(const char *text, size_t bytes, int64_t step)
     return at;
 }
 
-gd_status gd_run_folder_rewind(gd_run_folder *f, int64_t step)
-{
+gd_status gd_run_folder_rewind(gd_run_folder *f, int64_t step) {
     const char *path = gd_run_folder_path(f, "metrics.jsonl");
     if (!gd_path_exists(path)) return GD_OK;
     void *text;
@@ -122,13 +114,11 @@ gd_status gd_run_folder_rewind(gd_run_folder *f, int64_t step)
     return st;
 }
 
-static void set_real(json_t *o, const char *key, double v)
-{
+static void set_real(json_t *o, const char *key, double v) {
     if (isfinite(v)) json_object_set_new(o, key, json_real(v));
 }
 
-char *gd_metrics_json(const gd_metrics *m)
-{
+char *gd_metrics_json(const gd_metrics *m) {
     json_t *o = json_pack("{s:I s:I}", "step", (json_int_t)m->step, "images", (json_int_t)m->images);
     if (!o) return NULL;
     for (int i = 0; i < m->count; i++) set_real(o, m->name[i], m->value[i]);
@@ -147,8 +137,7 @@ char *gd_metrics_json(const gd_metrics *m)
     return with_newline;
 }
 
-gd_status gd_run_folder_metrics(gd_run_folder *f, const gd_metrics *m)
-{
+gd_status gd_run_folder_metrics(gd_run_folder *f, const gd_metrics *m) {
     char *line = gd_metrics_json(m);
     if (!line) GD_FAIL(NOMEM, "metrics line");
     gd_status st = gd_file_append(gd_run_folder_path(f, "metrics.jsonl"), line, strlen(line));

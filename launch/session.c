@@ -14,8 +14,7 @@
 static gd_comm *the_comm; /* of this process; main.c ends it */
 
 /* Cores of this rank: each core it may use counts 1 / (number of ranks of this host that may use it). */
-static gd_status core_share(gd_comm *c, double *share, int *cores)
-{
+static gd_status core_share(gd_comm *c, double *share, int *cores) {
     cpu_set_t mine;
     CPU_ZERO(&mine);
     if (sched_getaffinity(0, sizeof mine, &mine)) {
@@ -24,7 +23,10 @@ static gd_status core_share(gd_comm *c, double *share, int *cores)
     }
     char host[64] = "";
     gethostname(host, sizeof host - 1);
-    struct place { char host[64]; cpu_set_t cpus; } me, *all;
+    struct place {
+        char host[64];
+        cpu_set_t cpus;
+    } me, *all;
     memset(&me, 0, sizeof me);
     memcpy(me.host, host, sizeof host);
     me.cpus = mine;
@@ -35,8 +37,7 @@ static gd_status core_share(gd_comm *c, double *share, int *cores)
     for (int cpu = 0; st == GD_OK && cpu < CPU_SETSIZE; cpu++) {
         if (!CPU_ISSET(cpu, &mine)) continue;
         int users = 0;
-        for (int r = 0; r < gd_comm_size(c); r++)
-            users += !strcmp(all[r].host, host) && CPU_ISSET(cpu, &all[r].cpus);
+        for (int r = 0; r < gd_comm_size(c); r++) users += !strcmp(all[r].host, host) && CPU_ISSET(cpu, &all[r].cpus);
         sum += 1.0 / users;
     }
     free(all);
@@ -45,8 +46,7 @@ static gd_status core_share(gd_comm *c, double *share, int *cores)
     return st;
 }
 
-gd_status gd_session_begin(gd_comm **comm, gd_layout *layout)
-{
+gd_status gd_session_begin(gd_comm **comm, gd_layout *layout) {
     if (!the_comm) GD_TRY(gd_comm_launched() ? gd_comm_mpi(&the_comm) : gd_comm_self(&the_comm));
     if (gd_comm_size(the_comm) > 1) gd_log_set_rank(gd_comm_rank(the_comm));
     /* What every rank notices is said once, unless somebody is looking for the rank that differs. */
@@ -60,21 +60,16 @@ gd_status gd_session_begin(gd_comm **comm, gd_layout *layout)
     return GD_OK;
 }
 
-bool gd_session_speaks(gd_status st)
-{
-    return !the_comm || gd_comm_rank(the_comm) == 0 || st != GD_PEER;
-}
+bool gd_session_speaks(gd_status st) { return !the_comm || gd_comm_rank(the_comm) == 0 || st != GD_PEER; }
 
 /* Rank 0 prints and ends the job first; who is still there afterwards has something else to say. */
-void gd_session_let_root_speak(void)
-{
+void gd_session_let_root_speak(void) {
     static bool waited;
     if (the_comm && gd_comm_rank(the_comm) != 0 && !waited) usleep(500000);
     waited = true;
 }
 
-void gd_session_end(gd_status st)
-{
+void gd_session_end(gd_status st) {
     if (!the_comm) return;
     /* After an agreed error every rank is here and may leave in order; a launcher then reports the
      * first exit code. Anything else could leave ranks waiting in a collective. */
@@ -90,15 +85,13 @@ void gd_session_end(gd_status st)
 static volatile sig_atomic_t wish; /* strongest wish so far */
 static volatile sig_atomic_t terms;
 
-static void on_signal(int sig)
-{
+static void on_signal(int sig) {
     int w = sig == SIGUSR1 ? 1 : 2;
     if (sig == SIGTERM && ++terms > 1) w = 3;
     if (w > wish) wish = w;
 }
 
-void gd_session_watch_signals(void)
-{
+void gd_session_watch_signals(void) {
     struct sigaction sa;
     memset(&sa, 0, sizeof sa);
     sa.sa_handler = on_signal;
@@ -108,8 +101,7 @@ void gd_session_watch_signals(void)
     sigaction(SIGTERM, &sa, NULL);
 }
 
-int gd_session_signal(void *ctx)
-{
+int gd_session_signal(void *ctx) {
     (void)ctx;
     int w = (int)wish;
     if (w == 1) wish = 0;

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-gd_status gd_setup_dataset(const gd_recipe *r, gd_dataset_spec *out)
-{
+gd_status gd_setup_dataset(const gd_recipe *r, gd_dataset_spec *out) {
     *out = (gd_dataset_spec){.source = r->data.source,
                              .path = r->data.path,
                              .size = (int)r->data.image.size,
@@ -17,8 +16,7 @@ gd_status gd_setup_dataset(const gd_recipe *r, gd_dataset_spec *out)
 }
 
 /* origin: where the list stands, "file:line:column"; its file is that of every layer. */
-static gd_status setup_layers(const gd_recipe_net *n, const char *origin, gd_layer_spec **out)
-{
+static gd_status setup_layers(const gd_recipe_net *n, const char *origin, gd_layer_spec **out) {
     enum { ROOM = 96 };
     int file = (int)strcspn(origin, ":");
     *out = NULL;
@@ -29,9 +27,18 @@ static gd_status setup_layers(const gd_recipe_net *n, const char *origin, gd_lay
     for (int i = 0; i < n->layer_count; i++, where += ROOM) {
         const gd_recipe_layer *f = &n->layers[i];
         snprintf(where, ROOM, "%.*s:%d:%d", file, origin, f->line, f->column);
-        l[i] = (gd_layer_spec){.kind = f->kind, .size = f->size, .kernel = f->kernel, .stride = f->stride,
-                               .pad = f->pad, .pieces = f->pieces, .norm = f->norm, .act = f->act,
-                               .slope = f->slope, .rate = f->rate, .bias = f->bias, .where = where,
+        l[i] = (gd_layer_spec){.kind = f->kind,
+                               .size = f->size,
+                               .kernel = f->kernel,
+                               .stride = f->stride,
+                               .pad = f->pad,
+                               .pieces = f->pieces,
+                               .norm = f->norm,
+                               .act = f->act,
+                               .slope = f->slope,
+                               .rate = f->rate,
+                               .bias = f->bias,
+                               .where = where,
                                .shape = {f->shape[0], f->shape[1], f->shape[2]}};
     }
     *out = l;
@@ -39,22 +46,41 @@ static gd_status setup_layers(const gd_recipe_net *n, const char *origin, gd_lay
 }
 
 static gd_net_spec setup_net(const gd_recipe_net *n, const gd_layer_spec *layers, gd_sample_shape image,
-                             bool generator)
-{
-    return (gd_net_spec){.arch = n->arch, .generator = generator, .latent = n->latent, .height = image.height,
-                         .width_px = image.width, .channels = image.channels, .width = n->width,
-                         .depth = n->depth, .norm = n->norm, .act = n->act, .output = n->output,
-                         .dropout_input = n->dropout_input, .dropout = n->dropout, .init = n->init,
-                         .init_gain = n->init_gain, .layers = layers, .layer_count = n->layer_count};
+                             bool generator) {
+    return (gd_net_spec){.arch = n->arch,
+                         .generator = generator,
+                         .latent = n->latent,
+                         .height = image.height,
+                         .width_px = image.width,
+                         .channels = image.channels,
+                         .width = n->width,
+                         .depth = n->depth,
+                         .norm = n->norm,
+                         .act = n->act,
+                         .output = n->output,
+                         .dropout_input = n->dropout_input,
+                         .dropout = n->dropout,
+                         .init = n->init,
+                         .init_gain = n->init_gain,
+                         .layers = layers,
+                         .layer_count = n->layer_count};
 }
 
-static gd_optimizer_spec setup_optimizer(const gd_recipe_optimizer *o)
-{
-    gd_optimizer_spec s = {.lr = o->lr, .beta1 = o->beta1, .beta2 = o->beta2, .eps = o->eps, .alpha = o->alpha,
-                           .momentum = o->momentum, .weight_decay = o->weight_decay,
-                           .clip_norm = o->clip_norm, .decay_rate = o->decay_rate, .lr_floor = o->lr_floor,
-                           .decay_start = o->decay_start, .decay_end = o->decay_end,
-                           .momentum_final = o->momentum_final, .momentum_steps = o->momentum_steps};
+static gd_optimizer_spec setup_optimizer(const gd_recipe_optimizer *o) {
+    gd_optimizer_spec s = {.lr = o->lr,
+                           .beta1 = o->beta1,
+                           .beta2 = o->beta2,
+                           .eps = o->eps,
+                           .alpha = o->alpha,
+                           .momentum = o->momentum,
+                           .weight_decay = o->weight_decay,
+                           .clip_norm = o->clip_norm,
+                           .decay_rate = o->decay_rate,
+                           .lr_floor = o->lr_floor,
+                           .decay_start = o->decay_start,
+                           .decay_end = o->decay_end,
+                           .momentum_final = o->momentum_final,
+                           .momentum_steps = o->momentum_steps};
     s.kind = !strcmp(o->kind, "rmsprop") ? GD_RMSPROP : !strcmp(o->kind, "sgd") ? GD_SGD : GD_ADAM;
     s.decay = !strcmp(o->decay, "linear")        ? GD_DECAY_LINEAR
               : !strcmp(o->decay, "exponential") ? GD_DECAY_EXPONENTIAL
@@ -63,14 +89,12 @@ static gd_optimizer_spec setup_optimizer(const gd_recipe_optimizer *o)
 }
 
 /* How images meet the network follows from what the generator ends with. */
-static gd_range image_range(const char *output, gd_sample_shape image)
-{
+static gd_range image_range(const char *output, gd_sample_shape image) {
     if (image.type == GD_SAMPLE_F32) return GD_RANGE_RAW;
     return output && !strcmp(output, "sigmoid") ? GD_RANGE_UNIT : GD_RANGE_SIGNED;
 }
 
-static gd_status setup_gan(const gd_recipe *r, gd_sample_shape image, gd_setup *s)
-{
+static gd_status setup_gan(const gd_recipe *r, gd_sample_shape image, gd_setup *s) {
     gd_gan_spec *g = &s->config.gan;
     if (strcmp(r->topology, "noise"))
         GD_FAIL(CONFIG, "%s: topology '%s' is not there yet; this version trains 'noise'",
@@ -94,8 +118,7 @@ static gd_status setup_gan(const gd_recipe *r, gd_sample_shape image, gd_setup *
     return GD_OK;
 }
 
-gd_status gd_setup_train(const gd_recipe *r, gd_sample_shape image, gd_setup *out)
-{
+gd_status gd_setup_train(const gd_recipe *r, gd_sample_shape image, gd_setup *out) {
     memset(out, 0, sizeof *out);
     gd_train_config *c = &out->config;
     gd_status st;
@@ -103,7 +126,8 @@ gd_status gd_setup_train(const gd_recipe *r, gd_sample_shape image, gd_setup *ou
     c->seed = r->seed;
     c->optimizer[GD_GROUP_G] = setup_optimizer(&r->optimizer.g);
     c->optimizer[GD_GROUP_D] = setup_optimizer(&r->optimizer.d);
-    c->schedule = (gd_schedule_spec){.d_steps = r->schedule.d_steps, .g_steps = r->schedule.g_steps,
+    c->schedule = (gd_schedule_spec){.d_steps = r->schedule.d_steps,
+                                     .g_steps = r->schedule.g_steps,
                                      .simultaneous = r->schedule.simultaneous,
                                      .share_fake = r->schedule.share_fake,
                                      .warmup_steps = r->schedule.warmup.steps,
@@ -129,8 +153,7 @@ fail:
     return st;
 }
 
-void gd_setup_free(gd_setup *s)
-{
+void gd_setup_free(gd_setup *s) {
     for (int i = 0; i < GD_GROUP_COUNT; i++) {
         free(s->layers[i]);
         s->layers[i] = NULL;

@@ -19,19 +19,16 @@ struct gd_tensorboard {
 };
 
 /* CRC-32C as TFRecord stores it. ISA-L neither starts nor ends with the inversion. */
-static uint32_t masked_crc(const void *data, size_t bytes)
-{
+static uint32_t masked_crc(const void *data, size_t bytes) {
     uint32_t crc = ~crc32_iscsi((unsigned char *)(uintptr_t)data, (int)bytes, 0xFFFFFFFFu);
     return ((crc >> 15) | (crc << 17)) + 0xA282EAD8u;
 }
 
-static void put_le(uint8_t *to, uint64_t v, int bytes)
-{
+static void put_le(uint8_t *to, uint64_t v, int bytes) {
     for (int i = 0; i < bytes; i++) to[i] = (uint8_t)(v >> 8 * i);
 }
 
-static double wall_time(void)
-{
+static double wall_time(void) {
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
@@ -39,8 +36,7 @@ static double wall_time(void)
 
 /* One TFRecord: length, its checksum, the event, its checksum; in one append, so that a reader never
  * sees two halves of different records. */
-static gd_status write_event(gd_tensorboard *t, const GandistTb__Event *e)
-{
+static gd_status write_event(gd_tensorboard *t, const GandistTb__Event *e) {
     size_t n = gandist_tb__event__get_packed_size(e);
     uint8_t *record = malloc(n + 16);
     if (!record) GD_FAIL(NOMEM, "%s: event of %zu bytes", t->path, n);
@@ -53,19 +49,17 @@ static gd_status write_event(gd_tensorboard *t, const GandistTb__Event *e)
     return st;
 }
 
-static GandistTb__Event new_event(int64_t step)
-{
+static GandistTb__Event new_event(int64_t step) {
     GandistTb__Event e = GANDIST_TB__EVENT__INIT;
     e.wall_time = wall_time();
     e.step = step;
     return e;
 }
 
-static gd_status write_start(gd_tensorboard *t, int64_t step)
-{
+static gd_status write_start(gd_tensorboard *t, int64_t step) {
     GandistTb__Event version = new_event(0);
     version.what_case = GANDIST_TB__EVENT__WHAT_FILE_VERSION;
-    version.file_version = (char *)(uintptr_t)"brain.Event:2";
+    version.file_version = (char *)(uintptr_t) "brain.Event:2";
     GD_TRY(write_event(t, &version));
     GandistTb__SessionLog log = GANDIST_TB__SESSION_LOG__INIT;
     log.status = 1;
@@ -75,8 +69,7 @@ static gd_status write_start(gd_tensorboard *t, int64_t step)
     return write_event(t, &start);
 }
 
-gd_status gd_tensorboard_open(const char *dir, int64_t step, gd_tensorboard **out)
-{
+gd_status gd_tensorboard_open(const char *dir, int64_t step, gd_tensorboard **out) {
     GD_TRY(gd_dir_make(dir));
     gd_tensorboard *t = calloc(1, sizeof *t);
     if (!t) GD_FAIL(NOMEM, "%s: event file", dir);
@@ -93,8 +86,7 @@ gd_status gd_tensorboard_open(const char *dir, int64_t step, gd_tensorboard **ou
 void gd_tensorboard_close(gd_tensorboard *t) { free(t); }
 
 /* TensorBoard groups tags by what stands before the first slash. */
-static void tag_of(const char *name, char *out, size_t room)
-{
+static void tag_of(const char *name, char *out, size_t room) {
     static const char *const groups[] = {"loss", "grad_norm", "lr"};
     const char *group = name[0] == 'd' && name[1] == '_' ? "score" : "other";
     for (size_t i = 0; i < sizeof groups / sizeof *groups; i++)
@@ -102,8 +94,7 @@ static void tag_of(const char *name, char *out, size_t room)
     snprintf(out, room, "%s/%s", group, name);
 }
 
-gd_status gd_tensorboard_metrics(gd_tensorboard *t, const gd_metrics *m)
-{
+gd_status gd_tensorboard_metrics(gd_tensorboard *t, const gd_metrics *m) {
     if (m->count >= SCALARS_MAX) GD_FAIL(INTERNAL, "%s: %d metrics; at most %d", t->path, m->count, SCALARS_MAX - 1);
     GandistTb__Value value[SCALARS_MAX], *list[SCALARS_MAX];
     char tag[SCALARS_MAX][64];
@@ -128,13 +119,11 @@ gd_status gd_tensorboard_metrics(gd_tensorboard *t, const gd_metrics *m)
     return write_event(t, &e);
 }
 
-static int32_t big_endian(const uint8_t *p)
-{
+static int32_t big_endian(const uint8_t *p) {
     return (int32_t)((uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3]);
 }
 
-gd_status gd_tensorboard_image(gd_tensorboard *t, int64_t step, const char *tag, const char *png)
-{
+gd_status gd_tensorboard_image(gd_tensorboard *t, int64_t step, const char *tag, const char *png) {
     void *bytes;
     size_t n;
     GD_TRY(gd_file_read(png, png_limit, &bytes, &n));

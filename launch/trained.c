@@ -20,14 +20,13 @@ struct gd_trained {
     gd_program *program;
     gd_instance *instance;
     gd_checkpoint *checkpoint;
-    float *params;       /* all tensors of the generator, each 64-byte aligned */
-    float *z, *image;    /* one batch */
+    float *params;    /* all tensors of the generator, each 64-byte aligned */
+    float *z, *image; /* one batch */
     gd_shape shape;
     char name[256];
 };
 
-static gd_status load_recipe(const char *run, gd_recipe **out)
-{
+static gd_status load_recipe(const char *run, gd_recipe **out) {
     char path[4096];
     snprintf(path, sizeof path, "%s/recipe.yaml", run);
     if (!gd_path_exists(path))
@@ -36,8 +35,7 @@ static gd_status load_recipe(const char *run, gd_recipe **out)
 }
 
 /* The image shape without the data set where the recipe says it; else the data set is asked. */
-static gd_status image_shape(const gd_recipe *r, gd_sample_shape *out)
-{
+static gd_status image_shape(const gd_recipe *r, gd_sample_shape *out) {
     gd_dataset_spec spec;
     gd_dataset *d;
     if (r->data.image.size > 0 && r->data.image.channels > 0) {
@@ -53,8 +51,7 @@ static gd_status image_shape(const gd_recipe *r, gd_sample_shape *out)
 }
 
 /* Opens the newest checkpoint of a run that passes the checks made on opening. */
-static gd_status open_newest(const char *run, gd_checkpoint **out)
-{
+static gd_status open_newest(const char *run, gd_checkpoint **out) {
     char dir[4096];
     char **paths;
     int count;
@@ -71,8 +68,7 @@ static gd_status open_newest(const char *run, gd_checkpoint **out)
     return st;
 }
 
-static gd_status open_checkpoint(const char *path, char *run, size_t room, gd_checkpoint **out)
-{
+static gd_status open_checkpoint(const char *path, char *run, size_t room, gd_checkpoint **out) {
     char manifest[4096];
     snprintf(manifest, sizeof manifest, "%s/manifest.json", path);
     if (!gd_path_exists(path)) GD_FAIL(NOINPUT, "%s: no such run folder", path);
@@ -84,22 +80,19 @@ static gd_status open_checkpoint(const char *path, char *run, size_t room, gd_ch
     return gd_checkpoint_open(path, out);
 }
 
-static bool has_tensor(const gd_state *s, const char *name)
-{
+static bool has_tensor(const gd_state *s, const char *name) {
     for (int i = 0; i < s->count; i++)
         if (!strcmp(s->tensor[i].name, name)) return true;
     return false;
 }
 
-static size_t padded(const gd_param_info *p)
-{
+static size_t padded(const gd_param_info *p) {
     size_t floats = (size_t)gd_shape_count(p->shape), unit = ALIGN / sizeof(float);
     return (floats + unit - 1) / unit * unit;
 }
 
 /* Reads one parameter (its EMA if there is one and it is wanted) and binds it. */
-static gd_status load_param(gd_trained *t, const gd_param_info *p, bool ema, float *into)
-{
+static gd_status load_param(gd_trained *t, const gd_param_info *p, bool ema, float *into) {
     char plain[300], name[320];
     snprintf(plain, sizeof plain, "G/%s", p->name);
     snprintf(name, sizeof name, "ema/%s", plain);
@@ -110,8 +103,7 @@ static gd_status load_param(gd_trained *t, const gd_param_info *p, bool ema, flo
     return gd_instance_bind(t->instance, plain, into);
 }
 
-static gd_status load_params(gd_trained *t, bool ema)
-{
+static gd_status load_params(gd_trained *t, bool ema) {
     const gd_gan_net *nets;
     const gd_param_info *params;
     gd_gan_nets(t->gan, &nets);
@@ -127,16 +119,14 @@ static gd_status load_params(gd_trained *t, bool ema)
     return GD_OK;
 }
 
-static bool run_has_ema(const gd_checkpoint *k)
-{
+static bool run_has_ema(const gd_checkpoint *k) {
     const gd_state *s = gd_checkpoint_state(k);
     for (int i = 0; i < s->count; i++)
         if (!strncmp(s->tensor[i].name, "ema/", 4)) return true;
     return false;
 }
 
-static gd_status choose_weights(const gd_checkpoint *k, const char *weights, bool *ema)
-{
+static gd_status choose_weights(const gd_checkpoint *k, const char *weights, bool *ema) {
     *ema = run_has_ema(k);
     if (!weights) return GD_OK;
     if (!strcmp(weights, "live")) {
@@ -148,8 +138,7 @@ static gd_status choose_weights(const gd_checkpoint *k, const char *weights, boo
     return GD_OK;
 }
 
-static gd_status build(gd_trained *t)
-{
+static gd_status build(gd_trained *t) {
     gd_sample_shape s;
     GD_TRY(image_shape(t->recipe, &s));
     t->shape = gd_shape4(1, s.height, s.width, s.channels);
@@ -169,8 +158,7 @@ static gd_status build(gd_trained *t)
     return gd_instance_bind(t->instance, "image", t->image);
 }
 
-gd_status gd_trained_open(const char *path, const char *weights, gd_trained **out)
-{
+gd_status gd_trained_open(const char *path, const char *weights, gd_trained **out) {
     gd_trained *t = calloc(1, sizeof *t);
     if (!t) GD_FAIL(NOMEM, "%s: generator", path);
     char run[2048];
@@ -190,8 +178,7 @@ fail:
     return st;
 }
 
-void gd_trained_close(gd_trained *t)
-{
+void gd_trained_close(gd_trained *t) {
     if (!t) return;
     gd_instance_free(t->instance);
     gd_program_free(t->program);
@@ -212,8 +199,7 @@ gd_shape gd_trained_image(const gd_trained *t) { return t->shape; }
 gd_range gd_trained_range(const gd_trained *t) { return t->setup.config.gan.range; }
 const char *gd_trained_name(const gd_trained *t) { return t->name; }
 
-gd_status gd_trained_generate(gd_trained *t, int64_t n, const float *z, float *out)
-{
+gd_status gd_trained_generate(gd_trained *t, int64_t n, const float *z, float *out) {
     size_t latent = (size_t)gd_trained_latent(t), image = (size_t)gd_shape_count(t->shape);
     gd_run_args args = {.seed = t->recipe->seed};
     for (int64_t at = 0; at < n; at += BATCH) {

@@ -7,16 +7,16 @@
 
 enum { WIDTH = 64, BASE = 4 };
 
-static bool scheme(gd__build *b, int *base, int *levels)
-{
+static bool scheme(gd__build *b, int *base, int *levels) {
     const gd_net_spec *n = b->spec;
     int64_t size = n->height, step = 1;
     *levels = 0;
     if (n->height != n->width_px)
-        GD__BUILD_FAIL(b, "%s: dcgan makes square images, not %lldx%lld; crop them square or use `layers:`", gd__role(n),
-                       (long long)n->height, (long long)n->width_px);
+        GD__BUILD_FAIL(b, "%s: dcgan makes square images, not %lldx%lld; crop them square or use `layers:`",
+                       gd__role(n), (long long)n->height, (long long)n->width_px);
     if (size < 2 * BASE || size > 1024)
-        GD__BUILD_FAIL(b, "%s: dcgan takes image sizes from %d to 1024, not %lld", gd__role(n), 2 * BASE, (long long)size);
+        GD__BUILD_FAIL(b, "%s: dcgan takes image sizes from %d to 1024, not %lld", gd__role(n), 2 * BASE,
+                       (long long)size);
     if (b->st != GD_OK) return false;
     for (; size / (2 * step) >= BASE; step *= 2) ++*levels;
     if (size % step) {
@@ -29,8 +29,7 @@ static bool scheme(gd__build *b, int *base, int *levels)
     return true;
 }
 
-static int generator(gd__build *b, int base, int levels, int64_t width, gd__norm norm)
-{
+static int generator(gd__build *b, int base, int levels, int64_t width, gd__norm norm) {
     gd__seq s = {b, "main", 0};
     int64_t channels = width << (levels - 1);
     int x = gd__deconv(b, GD__INPUT, gd__seq_name(&s), (gd__conv_opts){.channels = channels, .kernel = base});
@@ -40,19 +39,20 @@ static int generator(gd__build *b, int base, int levels, int64_t width, gd__norm
         gd__seq_skip(&s);
         channels /= 2;
         bool last = i == levels;
-        x = gd__deconv(b, x, gd__seq_name(&s), (gd__conv_opts){.channels = last ? b->spec->channels : channels,
-                                                               .kernel = 4, .stride = 2, .pad = GD__PAD(1)});
+        x = gd__deconv(
+            b, x, gd__seq_name(&s),
+            (gd__conv_opts){
+                .channels = last ? b->spec->channels : channels, .kernel = 4, .stride = 2, .pad = GD__PAD(1)});
         if (last) return gd__activate(b, x, gd__output_act(b), 0);
     }
 }
 
-static int discriminator(gd__build *b, int base, int levels, int64_t width, gd__norm norm)
-{
+static int discriminator(gd__build *b, int base, int levels, int64_t width, gd__norm norm) {
     gd__seq s = {b, "main", 0};
     int x = GD__INPUT;
     for (int i = 0; i < levels; i++) {
-        x = gd__conv(b, x, gd__seq_name(&s), (gd__conv_opts){.channels = width << i, .kernel = 4, .stride = 2,
-                                                             .pad = GD__PAD(1)});
+        x = gd__conv(b, x, gd__seq_name(&s),
+                     (gd__conv_opts){.channels = width << i, .kernel = 4, .stride = 2, .pad = GD__PAD(1)});
         if (i && norm != GD__NORM_NONE) x = gd__normalize(b, x, gd__seq_name(&s), norm, false);
         x = gd__activate(b, x, GD__ACT_LEAKY, 0.2);
         gd__seq_skip(&s);
@@ -61,13 +61,13 @@ static int discriminator(gd__build *b, int base, int levels, int64_t width, gd__
     return gd__flatten(b, x);
 }
 
-int gd__arch_dcgan(gd__build *b)
-{
+int gd__arch_dcgan(gd__build *b) {
     const gd_net_spec *n = b->spec;
     int base, levels;
     int64_t width = n->width ? n->width : WIDTH;
     gd__norm norm = gd__norm_read(b, "norm", n->norm, GD__NORM_BATCH);
-    if (width > 1 << 14) GD__BUILD_FAIL(b, "%s.width: %lld channels; expected at most %d", gd__role(n), (long long)width, 1 << 14);
+    if (width > 1 << 14)
+        GD__BUILD_FAIL(b, "%s.width: %lld channels; expected at most %d", gd__role(n), (long long)width, 1 << 14);
     if (!b->rule_given) { /* N(0, .02), norm scales N(1, .02) */
         b->rule = GD__INIT_NORMAL;
         b->norm_std = 0.02;

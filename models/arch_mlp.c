@@ -7,8 +7,7 @@
 
 enum { DEPTH = 2, WIDTH = 1200, MAXOUT_WIDTH = 240, PIECES = 5 };
 
-static int hidden(gd__build *b, gd__seq *s, int x, gd__norm norm, gd__act act, int64_t width)
-{
+static int hidden(gd__build *b, gd__seq *s, int x, gd__norm norm, gd__act act, int64_t width) {
     bool maxout = act == GD__ACT_MAXOUT;
     x = gd__dense(b, x, gd__seq_name(s), maxout ? width * PIECES : width, true);
     if (norm != GD__NORM_NONE) x = gd__normalize(b, x, gd__seq_name(s), norm, false);
@@ -16,8 +15,7 @@ static int hidden(gd__build *b, gd__seq *s, int x, gd__norm norm, gd__act act, i
     return maxout ? gd__maxout(b, x, PIECES) : gd__activate(b, x, act, 0);
 }
 
-int gd__arch_mlp(gd__build *b)
-{
+int gd__arch_mlp(gd__build *b) {
     const gd_net_spec *n = b->spec;
     const char *role = gd__role(n);
     gd__act act = gd__act_read(b, "act", n->act, n->generator ? GD__ACT_RELU : GD__ACT_MAXOUT,
@@ -28,7 +26,8 @@ int gd__arch_mlp(gd__build *b)
                        role);
     int64_t depth = n->depth ? n->depth : DEPTH;
     int64_t width = n->width ? n->width : act == GD__ACT_MAXOUT ? MAXOUT_WIDTH : WIDTH;
-    if (width > 1 << 20) GD__BUILD_FAIL(b, "%s.width: %lld units; expected at most %d", role, (long long)width, 1 << 20);
+    if (width > 1 << 20)
+        GD__BUILD_FAIL(b, "%s.width: %lld units; expected at most %d", role, (long long)width, 1 << 20);
     /* Uniform with He's variance (the toy networks of Gulrajani et al. 2017), last layer Glorot's. */
     if (!b->rule_given) b->rule = GD__INIT_HE_UNIFORM;
 

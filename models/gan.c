@@ -44,15 +44,16 @@ gd_status gd__gan_add_net(gd_gan *m, const char *prefix, gd_group group, const g
 
 static gd_status check_images(const gd_net_spec *g, const gd_net_spec *d) {
     if (g->height == d->height && g->width_px == d->width_px && g->channels == d->channels) return GD_OK;
-    GD_FAIL(CONFIG, "generator: makes images of %lldx%lldx%lld, but the discriminator reads %lldx%lldx%lld; both "
-            "must be the data's", (long long)g->height, (long long)g->width_px, (long long)g->channels,
-            (long long)d->height, (long long)d->width_px, (long long)d->channels);
+    GD_FAIL(CONFIG,
+            "generator: makes images of %lldx%lldx%lld, but the discriminator reads %lldx%lldx%lld; both "
+            "must be the data's",
+            (long long)g->height, (long long)g->width_px, (long long)g->channels, (long long)d->height,
+            (long long)d->width_px, (long long)d->channels);
 }
 
 static gd_status check_numbers(const gd_gan_spec *s) {
     const gd_loss_spec *l = &s->loss;
-    if (s->global_batch < 1)
-        GD_FAIL(CONFIG, "batch.global: %lld; expected at least 1", (long long)s->global_batch);
+    if (s->global_batch < 1) GD_FAIL(CONFIG, "batch.global: %lld; expected at least 1", (long long)s->global_batch);
     if ((unsigned)l->kind > GD_LOSS_HINGE) GD_FAIL(INTERNAL, "gd_gan_new: no loss %d", (int)l->kind);
     if (!(l->d_scale >= 0) || !(l->g_scale >= 0))
         GD_FAIL(CONFIG, "loss: d_scale %g and g_scale %g; expected 0 (stands for 1) or more", l->d_scale, l->g_scale);
@@ -60,7 +61,7 @@ static gd_status check_numbers(const gd_gan_spec *s) {
         GD_FAIL(CONFIG, "loss.label_real: %g; expected more than 0 and at most 1", l->label_real);
     if (l->label_real > 0 && l->label_real < 1 && !gd_loss_has_probability(l->kind))
         GD_FAIL(CONFIG, "loss.label_real: only the cross-entropy losses have labels; remove the key or use "
-                "loss.kind non-saturating or minimax");
+                        "loss.kind non-saturating or minimax");
     return GD_OK;
 }
 

@@ -10,8 +10,7 @@
 static const char *const rule_names[GD__INIT_RULE_COUNT] = {"normal",  "xavier",     "kaiming",       "uniform",
                                                             "pytorch", "he_uniform", "glorot_uniform"};
 
-bool gd__init_find(const char *name, gd__init_rule *out)
-{
+bool gd__init_find(const char *name, gd__init_rule *out) {
     for (int i = 0; i < GD__INIT_RULE_COUNT; i++) {
         if (strcmp(name, rule_names[i]) == 0) {
             *out = (gd__init_rule)i;
@@ -30,8 +29,7 @@ static gd_init uniform(double half) { return (gd_init){GD_INIT_UNIFORM, -half, h
 static gd_init uniform_of_std(double std) { return uniform(std * sqrt(3)); }
 
 /* Fans of improved_wgan_training: only 1 / stride^2 of the taps meet in one place of the larger image. */
-static gd_init wgan_gp(gd__fans f, bool he)
-{
+static gd_init wgan_gp(gd__fans f, bool he) {
     double stride2 = f.stride * f.stride;
     double in = f.in * f.taps / (f.transposed ? stride2 : 1);
     double out = f.out * f.taps / (f.transposed ? 1 : stride2);
@@ -39,8 +37,7 @@ static gd_init wgan_gp(gd__fans f, bool he)
     return uniform_of_std(sqrt((he ? 4 : 2) / (in + out)));
 }
 
-gd_init gd__init_weight(gd__init_rule rule, double gain, gd__fans f)
-{
+gd_init gd__init_weight(gd__init_rule rule, double gain, gd__fans f) {
     switch (rule) {
     case GD__INIT_XAVIER: return normal((gain > 0 ? gain : 1) * sqrt(2 / ((f.in + f.out) * f.taps)));
     case GD__INIT_KAIMING: return normal(sqrt(2 / torch_fan_in(f)));
@@ -52,13 +49,11 @@ gd_init gd__init_weight(gd__init_rule rule, double gain, gd__fans f)
     }
 }
 
-gd_init gd__init_bias(gd__init_rule rule, gd__fans f)
-{
+gd_init gd__init_bias(gd__init_rule rule, gd__fans f) {
     return rule == GD__INIT_PYTORCH ? uniform(1 / sqrt(torch_fan_in(f))) : (gd_init){GD_INIT_CONST, 0, 0};
 }
 
-void gd_net_init_param(const gd_net *n, int index, uint64_t seed, uint32_t purpose, float *out)
-{
+void gd_net_init_param(const gd_net *n, int index, uint64_t seed, uint32_t purpose, float *out) {
     const gd_param_info *p = &n->params[index];
     int64_t count = gd_shape_count(p->shape);
     if (p->init.kind == GD_INIT_CONST) {

@@ -7,10 +7,10 @@
 #include "base/text.h"
 #include "models/layers.h"
 
-#define ARCHS(X)                                                                                              \
-    X("mlp", gd__arch_mlp,                                                                                    \
-      GD__USES_WIDTH | GD__USES_DEPTH | GD__USES_NORM | GD__USES_ACT | GD__USES_DROPOUT | GD__USES_DROPOUT_INPUT) \
-    X("dcgan", gd__arch_dcgan, GD__USES_WIDTH | GD__USES_NORM)                                                \
+#define ARCHS(X)                                                                                                       \
+    X("mlp", gd__arch_mlp,                                                                                             \
+      GD__USES_WIDTH | GD__USES_DEPTH | GD__USES_NORM | GD__USES_ACT | GD__USES_DROPOUT | GD__USES_DROPOUT_INPUT)      \
+    X("dcgan", gd__arch_dcgan, GD__USES_WIDTH | GD__USES_NORM)                                                         \
     X("layers", gd__arch_layers, GD__USES_LAYERS)
 
 #define ARCH_ROW(name, build, uses) {name, build, uses},
@@ -19,8 +19,7 @@ static const gd__arch archs[] = {ARCHS(ARCH_ROW)};
 static const char *const arch_names[] = {ARCHS(ARCH_NAME)};
 enum { N_ARCHS = sizeof archs / sizeof *archs };
 
-const char *const *gd_net_archs(int *count)
-{
+const char *const *gd_net_archs(int *count) {
     *count = N_ARCHS;
     return arch_names;
 }
@@ -30,23 +29,22 @@ bool gd__is_default(const char *name) { return !name || strcmp(name, "default") 
 static const char *const norm_names[] = {"none", "batch", "instance", "layer"};
 static const char *const act_names[] = {"none", "relu", "leaky", "tanh", "sigmoid", "maxout"};
 
-static int find(const char *name, const char *const *list, int count)
-{
+static int find(const char *name, const char *const *list, int count) {
     for (int i = 0; i < count; i++)
         if (strcmp(name, list[i]) == 0) return i;
     return -1;
 }
 
-gd__norm gd__norm_read(gd__build *b, const char *key, const char *name, gd__norm fallback)
-{
+gd__norm gd__norm_read(gd__build *b, const char *key, const char *name, gd__norm fallback) {
     if (gd__is_default(name)) return fallback;
     int i = find(name, norm_names, 4);
-    if (i < 0) GD__BUILD_FAIL(b, "%s: %s is '%s'; expected none, batch, instance or layer", b->where ? b->where : gd__role(b->spec), key, name);
+    if (i < 0)
+        GD__BUILD_FAIL(b, "%s: %s is '%s'; expected none, batch, instance or layer",
+                       b->where ? b->where : gd__role(b->spec), key, name);
     return i < 0 ? GD__NORM_NONE : (gd__norm)i;
 }
 
-gd__act gd__act_read(gd__build *b, const char *key, const char *name, gd__act fallback, unsigned allowed)
-{
+gd__act gd__act_read(gd__build *b, const char *key, const char *name, gd__act fallback, unsigned allowed) {
     if (gd__is_default(name)) return fallback;
     int i = find(name, act_names, 6);
     if (i >= 0 && (allowed >> i & 1)) return (gd__act)i;
@@ -60,15 +58,13 @@ gd__act gd__act_read(gd__build *b, const char *key, const char *name, gd__act fa
     return GD__ACT_NONE;
 }
 
-gd__act gd__output_act(gd__build *b)
-{
+gd__act gd__output_act(gd__build *b) {
     const gd_net_spec *n = b->spec;
     bool point = n->height == 1 && n->width_px == 1;
     return gd__act_read(b, "output", n->output, point ? GD__ACT_NONE : GD__ACT_TANH, GD__ACTS_OUTPUT);
 }
 
-static const gd__arch *find_arch(gd__build *b, const char *name)
-{
+static const gd__arch *find_arch(gd__build *b, const char *name) {
     for (int i = 0; name && i < N_ARCHS; i++)
         if (strcmp(archs[i].name, name) == 0) return &archs[i];
     const char *near = name ? gd_nearest(name, arch_names, N_ARCHS) : NULL;
@@ -78,10 +74,13 @@ static const gd__arch *find_arch(gd__build *b, const char *name)
 }
 
 /* A key that the architecture does not read would be decoration: refused. */
-static void check_keys(gd__build *b, const gd__arch *a)
-{
+static void check_keys(gd__build *b, const gd__arch *a) {
     const gd_net_spec *s = b->spec;
-    const struct { unsigned uses; bool given; const char *key; } keys[] = {
+    const struct {
+        unsigned uses;
+        bool given;
+        const char *key;
+    } keys[] = {
         {GD__USES_WIDTH, s->width > 0, "width"},
         {GD__USES_DEPTH, s->depth > 0, "depth"},
         {GD__USES_NORM, !gd__is_default(s->norm), "norm"},
@@ -92,12 +91,11 @@ static void check_keys(gd__build *b, const gd__arch *a)
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (keys[i].given && !(a->uses & keys[i].uses))
-            GD__BUILD_FAIL(b, "%s.%s: the architecture '%s' has no such setting; remove the key", gd__role(s), keys[i].key,
-                           a->name);
+            GD__BUILD_FAIL(b, "%s.%s: the architecture '%s' has no such setting; remove the key", gd__role(s),
+                           keys[i].key, a->name);
 }
 
-static void check_numbers(gd__build *b)
-{
+static void check_numbers(gd__build *b) {
     const gd_net_spec *s = b->spec;
     const char *who = gd__role(s);
     if (s->height < 1 || s->width_px < 1 || s->channels < 1)
@@ -115,22 +113,22 @@ static void check_numbers(gd__build *b)
         GD__BUILD_FAIL(b, "generator.latent: %lld; expected at least 1", (long long)s->latent);
 }
 
-static void read_init(gd__build *b)
-{
+static void read_init(gd__build *b) {
     const gd_net_spec *s = b->spec;
     b->gain = s->init_gain;
     if (gd__is_default(s->init)) return;
     b->rule_given = true;
     if (!gd__init_find(s->init, &b->rule))
-        GD__BUILD_FAIL(b, "%s.init: no initialiser '%s'; expected default, normal, xavier, kaiming, uniform, pytorch, "
-                       "he_uniform or glorot_uniform", gd__role(s), s->init);
+        GD__BUILD_FAIL(b,
+                       "%s.init: no initialiser '%s'; expected default, normal, xavier, kaiming, uniform, pytorch, "
+                       "he_uniform or glorot_uniform",
+                       gd__role(s), s->init);
     /* As the public code that offers these choices: normal weights come with normal norm scales. */
     if (b->rule == GD__INIT_NORMAL || b->rule == GD__INIT_XAVIER || b->rule == GD__INIT_KAIMING) b->norm_std = 0.02;
 }
 
 /* Generators must end as the image, discriminators as one number a sample or a map of them. */
-static void check_output(gd__build *b, int last)
-{
+static void check_output(gd__build *b, int last) {
     if (b->st != GD_OK) return;
     const gd_net_spec *s = b->spec;
     gd__dims d = gd__dims_of(b, last);
@@ -139,12 +137,13 @@ static void check_output(gd__build *b, int last)
                        (long long)d.w, (long long)d.c, (long long)s->height, (long long)s->width_px,
                        (long long)s->channels);
     if (!s->generator && d.c != 1)
-        GD__BUILD_FAIL(b, "discriminator: ends with %lldx%lldx%lld, expected one number a sample, or a map with one "
-                       "channel", (long long)d.h, (long long)d.w, (long long)d.c);
+        GD__BUILD_FAIL(b,
+                       "discriminator: ends with %lldx%lldx%lld, expected one number a sample, or a map with one "
+                       "channel",
+                       (long long)d.h, (long long)d.w, (long long)d.c);
 }
 
-static gd_status copy_spec(gd_arena *a, const gd_net_spec *s, gd_net_spec *out)
-{
+static gd_status copy_spec(gd_arena *a, const gd_net_spec *s, gd_net_spec *out) {
     *out = *s;
     const char **strings[] = {&out->arch, &out->norm, &out->act, &out->output, &out->init};
     for (size_t i = 0; i < sizeof strings / sizeof *strings; i++)
@@ -162,8 +161,7 @@ static gd_status copy_spec(gd_arena *a, const gd_net_spec *s, gd_net_spec *out)
     return GD_OK;
 }
 
-gd_status gd_net_new(const gd_net_spec *s, gd_net **out)
-{
+gd_status gd_net_new(const gd_net_spec *s, gd_net **out) {
     gd_arena *arena = gd_arena_new();
     gd_net *n = arena ? gd_arena_alloc(arena, sizeof *n) : NULL;
     gd_status st = n ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "a network");
@@ -178,8 +176,8 @@ gd_status gd_net_new(const gd_net_spec *s, gd_net **out)
     const gd__arch *a = find_arch(&b, n->spec.arch);
     if (a) check_keys(&b, a);
     read_init(&b);
-    n->input = s->generator ? (gd__dims){1, 1, s->latent, true}
-                            : (gd__dims){s->height, s->width_px, s->channels, false};
+    n->input =
+        s->generator ? (gd__dims){1, 1, s->latent, true} : (gd__dims){s->height, s->width_px, s->channels, false};
     n->output = b.st == GD_OK ? a->build(&b) : 0;
     check_output(&b, n->output);
     if (b.st != GD_OK) {
@@ -190,19 +188,16 @@ gd_status gd_net_new(const gd_net_spec *s, gd_net **out)
     return GD_OK;
 }
 
-void gd_net_free(gd_net *n)
-{
+void gd_net_free(gd_net *n) {
     if (n) gd_arena_free(n->arena);
 }
 
-int gd_net_params(const gd_net *n, const gd_param_info **list)
-{
+int gd_net_params(const gd_net *n, const gd_param_info **list) {
     if (list) *list = n->params;
     return n->n_params;
 }
 
-int64_t gd_net_param_count(const gd_net *n)
-{
+int64_t gd_net_param_count(const gd_net *n) {
     int64_t sum = 0;
     for (int i = 0; i < n->n_params; i++)
         if (!n->params[i].buffer) sum += gd_shape_count(n->params[i].shape);

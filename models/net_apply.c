@@ -9,8 +9,7 @@ enum { AXIS_N = 1, AXIS_H = 2, AXIS_W = 4, AXIS_C = 8, FLAT_C = 2 };
 
 static const double momentum = 0.1; /* of running statistics, as PyTorch */
 
-gd_status gd_net_use_new(const gd_net *n, gd_graph *g, const char *prefix, int version, gd_net_use **out)
-{
+gd_status gd_net_use_new(const gd_net *n, gd_graph *g, const char *prefix, int version, gd_net_use **out) {
     gd_net_use *u = calloc(1, sizeof *u + (size_t)n->n_params * sizeof *u->node);
     if (!u) GD_FAIL(NOMEM, "%s: %d parameters", prefix, n->n_params);
     *u = (gd_net_use){.net = n, .graph = g, .prefix = prefix, .node = (gd_node *)(u + 1)};
@@ -19,7 +18,8 @@ gd_status gd_net_use_new(const gd_net *n, gd_graph *g, const char *prefix, int v
         int len = snprintf(name, sizeof name, "%s/%s", prefix, n->params[i].name);
         if (len < 0 || (size_t)len >= sizeof name) {
             free(u);
-            GD_FAIL(CONFIG, "the parameter name %s/%s is longer than %zu bytes", prefix, n->params[i].name, sizeof name - 1);
+            GD_FAIL(CONFIG, "the parameter name %s/%s is longer than %zu bytes", prefix, n->params[i].name,
+                    sizeof name - 1);
         }
         u->node[i] = gd_param(g, name, n->params[i].shape, n->params[i].buffer ? 0 : version);
     }
@@ -32,20 +32,17 @@ void gd_net_use_free(gd_net_use *u) { free(u); }
 gd_node gd_net_use_param(const gd_net_use *u, int index) { return u->node[index]; }
 gd_node gd_net_use_buffer(const gd_net_use *u, int index) { return u->node[index]; }
 
-int gd_net_use_features(const gd_net_use *u, const gd_node **list)
-{
+int gd_net_use_features(const gd_net_use *u, const gd_node **list) {
     *list = u->tap;
     return u->net->n_taps;
 }
 
-void gd__use_continue(gd_net_use *u, const gd_net_use *from)
-{
+void gd__use_continue(gd_net_use *u, const gd_net_use *from) {
     for (int i = 0; i < u->net->n_params; i++)
         if (u->net->params[i].buffer) u->node[i] = from->node[i];
 }
 
-void gd__use_average_buffers(gd_net_use *u)
-{
+void gd__use_average_buffers(gd_net_use *u) {
     gd_graph *g = u->graph;
     const gd_net *n = u->net;
     if (gd_graph_shards(g) == 1) return;
@@ -67,24 +64,20 @@ void gd__use_average_buffers(gd_net_use *u)
 static int64_t samples(const gd_graph *g, gd_node x) { return gd_node_shape(g, x).dim[0]; }
 
 /* A vector [C] as [1,C] or [1,1,1,C], to be broadcast over x. */
-static gd_node over_channels(gd_graph *g, gd_node v, gd_node x)
-{
+static gd_node over_channels(gd_graph *g, gd_node v, gd_node x) {
     gd_shape s = gd_node_shape(g, v);
     return gd_reshape(g, v, gd_node_shape(g, x).rank == 2 ? gd_shape2(1, s.dim[0]) : gd_shape4(1, 1, 1, s.dim[0]));
 }
 
-static gd_node add_bias(gd_net_use *u, const gd__layer *l, gd_node y)
-{
+static gd_node add_bias(gd_net_use *u, const gd__layer *l, gd_node y) {
     return l->bias ? gd_add(u->graph, y, over_channels(u->graph, u->node[l->param + 1], y)) : y;
 }
 
-static gd_node apply_dense(gd_net_use *u, const gd__layer *l, gd_node x)
-{
+static gd_node apply_dense(gd_net_use *u, const gd__layer *l, gd_node x) {
     return add_bias(u, l, gd_matmul(u->graph, x, u->node[l->param], false, true));
 }
 
-static gd_conv_attr conv_attr(const gd__layer *l)
-{
+static gd_conv_attr conv_attr(const gd__layer *l) {
     return (gd_conv_attr){l->stride, {l->pad[0], l->pad[1], l->pad[2], l->pad[3]}};
 }
 
@@ -92,8 +85,7 @@ static bool unpadded(const gd__layer *l) { return !l->pad[0] && !l->pad[1] && !l
 
 /* A kernel that covers its whole input once is a matrix product: with the channel fastest on both
  * sides the operands lie in memory as the product needs them. */
-static gd_node apply_conv(gd_net_use *u, const gd__layer *l, gd_node x)
-{
+static gd_node apply_conv(gd_net_use *u, const gd__layer *l, gd_node x) {
     gd_graph *g = u->graph;
     gd_node w = u->node[l->param];
     gd_shape xs = gd_node_shape(g, x), ws = gd_node_shape(g, w);
@@ -106,15 +98,14 @@ static gd_node apply_conv(gd_net_use *u, const gd__layer *l, gd_node x)
     return add_bias(u, l, gd_conv(g, x, w, conv_attr(l)));
 }
 
-static gd_node apply_deconv(gd_net_use *u, const gd__layer *l, gd_node x)
-{
+static gd_node apply_deconv(gd_net_use *u, const gd__layer *l, gd_node x) {
     gd_graph *g = u->graph;
     gd_node w = u->node[l->param];
     gd_shape xs = gd_node_shape(g, x), ws = gd_node_shape(g, w);
     int64_t n = xs.dim[0], h = l->kernel_h, v = l->kernel_w, c = ws.dim[3];
     if (unpadded(l) && xs.dim[1] == 1 && xs.dim[2] == 1) {
-        gd_node y = gd_matmul(g, gd_reshape(g, x, gd_shape2(n, xs.dim[3])), gd_reshape(g, w, gd_shape2(xs.dim[3], h * v * c)),
-                              false, false);
+        gd_node y = gd_matmul(g, gd_reshape(g, x, gd_shape2(n, xs.dim[3])),
+                              gd_reshape(g, w, gd_shape2(xs.dim[3], h * v * c)), false, false);
         return add_bias(u, l, gd_reshape(g, y, gd_shape4(n, h, v, c)));
     }
     /* From the map at hand, not from l->dims: fully convolutional networks take other sizes too. */
@@ -123,8 +114,7 @@ static gd_node apply_deconv(gd_net_use *u, const gd__layer *l, gd_node x)
     return add_bias(u, l, gd_conv_dx(g, x, w, gd_shape4(n, h, v, c), conv_attr(l)));
 }
 
-static uint32_t norm_axes(const gd__layer *l, gd_shape s)
-{
+static uint32_t norm_axes(const gd__layer *l, gd_shape s) {
     if (s.rank == 2) return l->norm == GD__NORM_LAYER ? FLAT_C : AXIS_N;
     return l->norm == GD__NORM_BATCH      ? AXIS_N | AXIS_H | AXIS_W
            : l->norm == GD__NORM_INSTANCE ? AXIS_H | AXIS_W
@@ -140,8 +130,7 @@ static int64_t averaged(gd_shape s, uint32_t axes) {
 }
 
 /* old + momentum (batch - old) of one running statistic. */
-static void move(gd_net_use *u, int index, gd_node batch)
-{
+static void move(gd_net_use *u, int index, gd_node batch) {
     gd_graph *g = u->graph;
     batch = gd_reshape(g, batch, u->net->params[index].shape);
     u->node[index] = gd_add(g, gd_scale(g, u->node[index], 1 - momentum), gd_scale(g, batch, momentum));
@@ -149,8 +138,7 @@ static void move(gd_net_use *u, int index, gd_node batch)
 
 /* Running statistics of x. The variance comes back from the 1 / sqrt(var + eps) that normalising
  * computes anyway, so these nodes cost one number a channel. */
-static void update_running(gd_net_use *u, const gd__layer *l, gd_node x, uint32_t axes, bool sync)
-{
+static void update_running(gd_net_use *u, const gd__layer *l, gd_node x, uint32_t axes, bool sync) {
     gd_graph *g = u->graph;
     gd_shape s = gd_node_shape(g, x);
     double count = (double)averaged(s, axes);
@@ -163,15 +151,13 @@ static void update_running(gd_net_use *u, const gd__layer *l, gd_node x, uint32_
     move(u, l->running + 1, gd_scale(g, var, count / (count - 1)));
 }
 
-static gd_node scale_shift(gd_net_use *u, const gd__layer *l, gd_node y)
-{
+static gd_node scale_shift(gd_net_use *u, const gd__layer *l, gd_node y) {
     if (l->param < 0) return y;
     gd_graph *g = u->graph;
     return gd_add(g, gd_mul(g, y, over_channels(g, u->node[l->param], y)), over_channels(g, u->node[l->param + 1], y));
 }
 
-static gd_node apply_norm(gd_net_use *u, const gd__layer *l, gd_node x, const gd_apply_opts *o)
-{
+static gd_node apply_norm(gd_net_use *u, const gd__layer *l, gd_node x, const gd_apply_opts *o) {
     gd_graph *g = u->graph;
     gd_shape s = gd_node_shape(g, x);
     uint32_t axes = norm_axes(l, s);
@@ -182,15 +168,16 @@ static gd_node apply_norm(gd_net_use *u, const gd__layer *l, gd_node x, const gd
     }
     bool sync = o->sync && l->norm == GD__NORM_BATCH;
     if (averaged(s, axes) * (sync ? gd_graph_shards(g) : 1) == 1)
-        return gd_graph_fail(g, GD_CONFIG, "%s/%s: the norm's statistics are of a single value, so its output is a "
-                             "constant; use a larger batch or map, or another norm", u->prefix, l->label);
+        return gd_graph_fail(g, GD_CONFIG,
+                             "%s/%s: the norm's statistics are of a single value, so its output is a "
+                             "constant; use a larger batch or map, or another norm",
+                             u->prefix, l->label);
     gd_node y = gd_normalize(g, x, axes, l->eps, sync);
     if (l->running >= 0 && !o->no_update && !o->eval) update_running(u, l, x, axes, sync);
     return scale_shift(u, l, y);
 }
 
-static gd_node apply_act(gd_graph *g, const gd__layer *l, gd_node x)
-{
+static gd_node apply_act(gd_graph *g, const gd__layer *l, gd_node x) {
     switch (l->act) {
     case GD__ACT_TANH: return gd_tanh(g, x);
     case GD__ACT_SIGMOID: return gd_sigmoid(g, x);
@@ -199,8 +186,7 @@ static gd_node apply_act(gd_graph *g, const gd__layer *l, gd_node x)
 }
 
 /* Keeps a value where u < 1 - rate, u uniform in [0,1). */
-static gd_node apply_dropout(gd_net_use *u, const gd__layer *l, gd_node x, const gd_apply_opts *o)
-{
+static gd_node apply_dropout(gd_net_use *u, const gd__layer *l, gd_node x, const gd_apply_opts *o) {
     if (o->eval && !o->keep_dropout) return x;
     gd_graph *g = u->graph;
     uint32_t purpose = GD_PURPOSE_DROPOUT | (o->stream & 0xff) << 24 | (uint32_t)(l->draw & 0xff) << 16;
@@ -210,8 +196,7 @@ static gd_node apply_dropout(gd_net_use *u, const gd__layer *l, gd_node x, const
 }
 
 /* Unit i is the maximum of units i * pieces ... of x: a maximum over the last axis of [N*units,pieces]. */
-static gd_node apply_maxout(gd_graph *g, const gd__layer *l, gd_node x)
-{
+static gd_node apply_maxout(gd_graph *g, const gd__layer *l, gd_node x) {
     gd_shape s = gd_node_shape(g, x);
     int64_t rows = gd_shape_count(s) / l->factor;
     gd_node groups = gd_reshape(g, x, gd_shape2(rows, l->factor)), best = GD_NONE;
@@ -226,29 +211,25 @@ static gd_node apply_maxout(gd_graph *g, const gd__layer *l, gd_node x)
 
 static const int to_chw[GD_RANK_MAX] = {0, 3, 1, 2}, to_hwc[GD_RANK_MAX] = {0, 2, 3, 1};
 
-static gd_node apply_flatten(gd_graph *g, gd_node x)
-{
+static gd_node apply_flatten(gd_graph *g, gd_node x) {
     gd_shape s = gd_node_shape(g, x);
     if (s.dim[3] > 1 && s.dim[1] * s.dim[2] > 1) x = gd_permute(g, x, to_chw);
     return gd_reshape(g, x, gd_shape2(s.dim[0], s.dim[1] * s.dim[2] * s.dim[3]));
 }
 
-static gd_node apply_reshape(gd_graph *g, const gd__layer *l, gd_node x)
-{
+static gd_node apply_reshape(gd_graph *g, const gd__layer *l, gd_node x) {
     gd__dims d = l->dims;
     int64_t n = samples(g, x);
     if (d.c == 1 || d.h * d.w == 1) return gd_reshape(g, x, gd_shape4(n, d.h, d.w, d.c));
     return gd_permute(g, gd_reshape(g, x, gd_shape4(n, d.c, d.h, d.w)), to_hwc);
 }
 
-static gd_node apply_spatial(gd_graph *g, gd_node x)
-{
+static gd_node apply_spatial(gd_graph *g, gd_node x) {
     gd_shape s = gd_node_shape(g, x);
     return gd_reshape(g, gd_mean(g, x, AXIS_H | AXIS_W), gd_shape2(s.dim[0], s.dim[3]));
 }
 
-static gd_node apply_layer(gd_net_use *u, const gd__layer *l, gd_node x, gd_node y, const gd_apply_opts *o)
-{
+static gd_node apply_layer(gd_net_use *u, const gd__layer *l, gd_node x, gd_node y, const gd_apply_opts *o) {
     gd_graph *g = u->graph;
     switch (l->kind) {
     case GD__LAYER_DENSE: return apply_dense(u, l, x);
@@ -271,8 +252,7 @@ static gd_node apply_layer(gd_net_use *u, const gd__layer *l, gd_node x, gd_node
     return GD_NONE;
 }
 
-static gd_node check_input(gd_net_use *u, gd_node x)
-{
+static gd_node check_input(gd_net_use *u, gd_node x) {
     gd_shape s = gd_node_shape(u->graph, x);
     gd__dims d = u->net->input;
     if (d.flat ? s.rank == 2 && s.dim[1] == d.c : s.rank == 4 && s.dim[3] == d.c) return x;
@@ -282,8 +262,7 @@ static gd_node check_input(gd_net_use *u, gd_node x)
                          d.flat ? "[N,Z] with Z = " : "[N,H,W,C] with C = ", (long long)d.c);
 }
 
-gd_node gd_net_apply(gd_net_use *u, gd_node x, const gd_apply_opts *o)
-{
+gd_node gd_net_apply(gd_net_use *u, gd_node x, const gd_apply_opts *o) {
     static const gd_apply_opts none;
     const gd_net *n = u->net;
     if (!o) o = &none;

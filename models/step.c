@@ -35,9 +35,7 @@ static void add_output(gd__step *s, const char *name, gd_node x) {
     s->outputs[s->n_outputs++] = (gd_output){.name = name, .node = x};
 }
 
-void gd__step_output(gd__step *s, const char *name, gd_node x) {
-    add_output(s, gd_arena_strdup(s->arena, name), x);
-}
+void gd__step_output(gd__step *s, const char *name, gd_node x) { add_output(s, gd_arena_strdup(s->arena, name), x); }
 
 void gd__step_metric(gd__step *s, const char *name, gd_node x) {
     add_output(s, gd_arena_printf(s->arena, "metric:%s", name), x);
@@ -176,8 +174,11 @@ static gd_status finish(gd_status st, gd__step *s, gd_step_graph *out) {
         gd_arena_free(s->arena);
         return gd_trace(st, __FILE__, __LINE__);
     }
-    *out = (gd_step_graph){.graph = s->graph, .outputs = s->outputs, .n_outputs = s->n_outputs,
-                           .n_phases = s->phase + 1, .arena = s->arena};
+    *out = (gd_step_graph){.graph = s->graph,
+                           .outputs = s->outputs,
+                           .n_outputs = s->n_outputs,
+                           .n_phases = s->phase + 1,
+                           .arena = s->arena};
     return GD_OK;
 }
 

@@ -48,13 +48,9 @@ static void train_g(gd__step *s, gd_node on_fake) {
     gd__step_metric_verdict(s, "d_fake_g", on_fake);
 }
 
-static void step_d(gd__step *s) {
-    train_d(s, gd_stop(s->graph, generate(s, GD_PURPOSE_LATENT_D)));
-}
+static void step_d(gd__step *s) { train_d(s, gd_stop(s->graph, generate(s, GD_PURPOSE_LATENT_D))); }
 
-static void step_g(gd__step *s) {
-    train_g(s, gd__step_apply(s, NET_D, generate(s, GD_PURPOSE_LATENT_G)));
-}
+static void step_g(gd__step *s) { train_g(s, gd__step_apply(s, NET_D, generate(s, GD_PURPOSE_LATENT_G))); }
 
 /* The public DCGAN loop: one batch of generated images for both, G's loss through the updated D. */
 static void step_shared(gd__step *s) {
@@ -66,9 +62,7 @@ static void step_shared(gd__step *s) {
 
 /* Simultaneous updates share D's pass over the generated images, too: here no stop may come between,
  * and none is needed, since a group's gradients are taken with respect to its parameters only. */
-static void step_both(gd__step *s) {
-    train_g(s, train_d(s, generate(s, GD_PURPOSE_LATENT_D)));
-}
+static void step_both(gd__step *s) { train_g(s, train_d(s, generate(s, GD_PURPOSE_LATENT_D))); }
 
 static void sample(gd__step *s, bool batch_stats) {
     gd_node z = gd_input(s->graph, "z", GD_F32, gd_shape2(s->n, s->gan->spec.generator.latent));

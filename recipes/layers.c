@@ -69,43 +69,34 @@ static const struct layer_kind {
 // clang-format on
 enum { KINDS = sizeof kinds / sizeof *kinds };
 
-static void *field_at(gd_recipe_layer *l, int f) {
-    return (char *)l + fields[f].offset;
-}
-static const void *field_in(const gd_recipe_layer *l, int f) {
-    return (const char *)l + fields[f].offset;
-}
+static void *field_at(gd_recipe_layer *l, int f) { return (char *)l + fields[f].offset; }
+static const void *field_in(const gd_recipe_layer *l, int f) { return (const char *)l + fields[f].offset; }
 
 /* ---- reading ---- */
 
-static bool read_count(gd__reading *r, const gd__node *n, const char *what, const field_info *f,
-                       int64_t *out) {
+static bool read_count(gd__reading *r, const gd__node *n, const char *what, const field_info *f, int64_t *out) {
     int64_t v;
     if (!gd__number_int(r, n, what, &v)) return false;
     if ((double)v < f->low || (double)v > f->high) {
-        gd__problem(&r->problems, n->at, "%s must be in [%.15g, %.15g]; got %s", what, f->low,
-                    f->high, n->text);
+        gd__problem(&r->problems, n->at, "%s must be in [%.15g, %.15g]; got %s", what, f->low, f->high, n->text);
         return false;
     }
     *out = v;
     return true;
 }
 
-static bool read_number(gd__reading *r, const gd__node *n, const char *what, const field_info *f,
-                        double *out) {
+static bool read_number(gd__reading *r, const gd__node *n, const char *what, const field_info *f, double *out) {
     double v;
     if (!gd__number_float(r, n, what, &v)) return false;
     if (!(v > f->low && v < f->high)) {
-        gd__problem(&r->problems, n->at, "%s must be in (%.15g, %.15g); got %s", what, f->low,
-                    f->high, n->text);
+        gd__problem(&r->problems, n->at, "%s must be in (%.15g, %.15g); got %s", what, f->low, f->high, n->text);
         return false;
     }
     *out = v;
     return true;
 }
 
-static bool read_shape(gd__reading *r, const gd__node *n, const char *what, const field_info *f,
-                       int64_t out[3]) {
+static bool read_shape(gd__reading *r, const gd__node *n, const char *what, const field_info *f, int64_t out[3]) {
     if (n->kind != GD__LIST || n->count != 3) {
         gd__problem(&r->problems, n->at, "%s wants [height, width, channels], got %s", what,
                     n->kind == GD__LIST ? "another number of values" : gd__node_text(r, n));
@@ -117,21 +108,16 @@ static bool read_shape(gd__reading *r, const gd__node *n, const char *what, cons
     return good;
 }
 
-static bool read_field(gd__reading *r, const gd__node *n, const struct layer_kind *k, int f,
-                       gd_recipe_layer *l) {
+static bool read_field(gd__reading *r, const gd__node *n, const struct layer_kind *k, int f, gd_recipe_layer *l) {
     char what[96];
     bool flag = false;
     if (f == k->head) snprintf(what, sizeof what, "'%s'", k->name);
     else snprintf(what, sizeof what, "'%s' of %s", fields[f].name, k->name);
     switch (fields[f].type) {
-    case COUNT:
-        return read_count(r, n, what, &fields[f], field_at(l, f));
-    case NUMBER:
-        return read_number(r, n, what, &fields[f], field_at(l, f));
-    case WORD:
-        return gd__word(r, n, what, fields[f].words, NULL, field_at(l, f));
-    case SHAPE:
-        return read_shape(r, n, what, &fields[f], field_at(l, f));
+    case COUNT: return read_count(r, n, what, &fields[f], field_at(l, f));
+    case NUMBER: return read_number(r, n, what, &fields[f], field_at(l, f));
+    case WORD: return gd__word(r, n, what, fields[f].words, NULL, field_at(l, f));
+    case SHAPE: return read_shape(r, n, what, &fields[f], field_at(l, f));
     case FLAG:
         if (!gd__bool(r, n, what, &flag)) return false;
         *(int *)field_at(l, f) = flag;
@@ -150,34 +136,29 @@ static const struct layer_kind *find_kind(gd__reading *r, const char *name, gd__
     gd__out list = {0};
     for (int i = 0; i < KINDS; i++) gd__put(&list, "%s%s", i ? ", " : "", names[i]);
     gd__problem(&r->problems, at, "unknown layer '%s'; its first key is one of: %s%s%s%s",
-                gd__excerpt(r->problems.arena, name), list.text ? list.text : "",
-                near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
+                gd__excerpt(r->problems.arena, name), list.text ? list.text : "", near ? "; did you mean '" : "",
+                near ? near : "", near ? "'?" : "");
     gd__out_free(&list);
     return NULL;
 }
 
-static bool is_empty(const gd__node *n) {
-    return n->kind == GD__SCALAR && n->plain && !*n->text;
-}
+static bool is_empty(const gd__node *n) { return n->kind == GD__SCALAR && n->plain && !*n->text; }
 
 /* The value behind the kind. */
-static bool read_head(gd__reading *r, const gd__node *n, const struct layer_kind *k,
-                      gd_recipe_layer *l) {
+static bool read_head(gd__reading *r, const gd__node *n, const struct layer_kind *k, gd_recipe_layer *l) {
     if (k->head == NOTHING) {
         if (is_empty(n)) return true;
         gd__problem(&r->problems, n->at, "'%s' has no value; write the word alone", k->name);
         return false;
     }
     if (is_empty(n)) {
-        gd__problem(&r->problems, n->at, "'%s' has no value; write it as in %s", k->name,
-                    k->example);
+        gd__problem(&r->problems, n->at, "'%s' has no value; write it as in %s", k->name, k->example);
         return false;
     }
     return read_field(r, n, k, k->head, l);
 }
 
-static bool read_extra(gd__reading *r, const gd__node *n, const struct layer_kind *k,
-                       gd_recipe_layer *l) {
+static bool read_extra(gd__reading *r, const gd__node *n, const struct layer_kind *k, gd_recipe_layer *l) {
     const char *names[EXTRAS];
     size_t count = 0;
     for (int f = 0; f < EXTRAS; f++) {
@@ -187,9 +168,8 @@ static bool read_extra(gd__reading *r, const gd__node *n, const struct layer_kin
     }
     const char *near = gd_nearest(n->key, names, count);
     gd__problem(&r->problems, n->key_at, "a %s layer has no '%s'%s%s%s", k->name,
-                gd__excerpt(r->problems.arena, n->key),
-                near ? "; did you mean '" : "; it is written as in ", near ? near : k->example,
-                near ? "'?" : "");
+                gd__excerpt(r->problems.arena, n->key), near ? "; did you mean '" : "; it is written as in ",
+                near ? near : k->example, near ? "'?" : "");
     return false;
 }
 
@@ -207,8 +187,7 @@ static bool read_map(gd__reading *r, const gd__node *n, gd_recipe_layer *l) {
         const gd__node *first = head;
         while (first != c && strcmp(first->key, c->key)) first = first->next;
         if (first != c) {
-            gd__problem(&r->problems, c->key_at, "'%s' given twice; first at line %d", c->key,
-                        first->key_at.line);
+            gd__problem(&r->problems, c->key_at, "'%s' given twice; first at line %d", c->key, first->key_at.line);
             good = false;
         } else {
             good &= read_extra(r, c, k, l);
@@ -231,8 +210,7 @@ static bool read_entry(gd__reading *r, const gd__node *n, gd_recipe_layer *l) {
                            .column = n->at.column};
     if (n->kind == GD__MAP) return read_map(r, n, l);
     if (n->kind == GD__LIST) {
-        gd__problem(&r->problems, n->at, "a layer is a map such as %s, not a list",
-                    kinds[0].example);
+        gd__problem(&r->problems, n->at, "a layer is a map such as %s, not a list", kinds[0].example);
         return false;
     }
     const struct layer_kind *k = find_kind(r, n->text, n->at);
@@ -251,8 +229,7 @@ bool gd__layers_read(gd__reading *r, int key, const gd__node *n) {
         return false;
     }
     if (n->count > LAYERS_MAX) {
-        gd__problem(&r->problems, n->at, "'%s' has %d layers; at most %d are allowed", name,
-                    n->count, LAYERS_MAX);
+        gd__problem(&r->problems, n->at, "'%s' has %d layers; at most %d are allowed", name, n->count, LAYERS_MAX);
         return false;
     }
     gd_recipe_layer *list = gd_arena_alloc(r->owner->arena, (size_t)n->count * sizeof *list);
@@ -265,8 +242,7 @@ bool gd__layers_read(gd__reading *r, int key, const gd__node *n) {
     for (const gd__node *c = n->child; c && !gd__problems_full(&r->problems); c = c->next)
         good &= read_entry(r, c, &list[i++]);
     if (!good) return false;
-    gd_recipe_net *net = (gd_recipe_net *)((char *)r->recipe + gd__keys[key].offset -
-                                           offsetof(gd_recipe_net, layers));
+    gd_recipe_net *net = (gd_recipe_net *)((char *)r->recipe + gd__keys[key].offset - offsetof(gd_recipe_net, layers));
     net->layers = list;
     net->layer_count = n->count;
     return true;
@@ -278,14 +254,10 @@ static bool is_given(const gd_recipe_layer *l, int f) {
     const void *at = field_in(l, f);
     switch (fields[f].type) {
     case COUNT:
-    case SHAPE:
-        return *(const int64_t *)at >= 0;
-    case NUMBER:
-        return *(const double *)at >= 0;
-    case WORD:
-        return *(const char *const *)at != NULL;
-    case FLAG:
-        return *(const int *)at >= 0;
+    case SHAPE: return *(const int64_t *)at >= 0;
+    case NUMBER: return *(const double *)at >= 0;
+    case WORD: return *(const char *const *)at != NULL;
+    case FLAG: return *(const int *)at >= 0;
     }
     return false;
 }
@@ -294,21 +266,11 @@ static void write_field(gd__out *out, const gd_recipe_layer *l, int f) {
     const void *at = field_in(l, f);
     const int64_t *n = at;
     switch (fields[f].type) {
-    case COUNT:
-        gd__put(out, "%lld", (long long)*n);
-        break;
-    case NUMBER:
-        gd__put_float(out, *(const double *)at);
-        break;
-    case WORD:
-        gd__put(out, "%s", *(const char *const *)at);
-        break;
-    case FLAG:
-        gd__put(out, "%s", *(const int *)at ? "true" : "false");
-        break;
-    case SHAPE:
-        gd__put(out, "[%lld, %lld, %lld]", (long long)n[0], (long long)n[1], (long long)n[2]);
-        break;
+    case COUNT: gd__put(out, "%lld", (long long)*n); break;
+    case NUMBER: gd__put_float(out, *(const double *)at); break;
+    case WORD: gd__put(out, "%s", *(const char *const *)at); break;
+    case FLAG: gd__put(out, "%s", *(const int *)at ? "true" : "false"); break;
+    case SHAPE: gd__put(out, "[%lld, %lld, %lld]", (long long)n[0], (long long)n[1], (long long)n[2]); break;
     }
 }
 
@@ -346,15 +308,12 @@ void gd__layers_write(gd__out *out, const gd_recipe_layer *layers, int count) {
     gd__put(out, "]");
 }
 
-static bool same_text(const char *a, const char *b) {
-    return a && b ? !strcmp(a, b) : a == b;
-}
+static bool same_text(const char *a, const char *b) { return a && b ? !strcmp(a, b) : a == b; }
 
 static bool same_layer(const gd_recipe_layer *a, const gd_recipe_layer *b) {
-    return !strcmp(a->kind, b->kind) && a->size == b->size && a->kernel == b->kernel &&
-           a->stride == b->stride && a->pad == b->pad && a->pieces == b->pieces &&
-           !memcmp(a->shape, b->shape, sizeof a->shape) && same_text(a->norm, b->norm) &&
-           same_text(a->act, b->act) && a->slope == b->slope && a->rate == b->rate &&
+    return !strcmp(a->kind, b->kind) && a->size == b->size && a->kernel == b->kernel && a->stride == b->stride &&
+           a->pad == b->pad && a->pieces == b->pieces && !memcmp(a->shape, b->shape, sizeof a->shape) &&
+           same_text(a->norm, b->norm) && same_text(a->act, b->act) && a->slope == b->slope && a->rate == b->rate &&
            a->bias == b->bias;
 }
 

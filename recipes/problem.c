@@ -28,9 +28,7 @@ void gd__problem(gd__problems *p, gd__place at, const char *format, ...) {
     p->list[p->count++].text = copy;
 }
 
-bool gd__problems_full(const gd__problems *p) {
-    return p->count == GD__PROBLEMS_MAX;
-}
+bool gd__problems_full(const gd__problems *p) { return p->count == GD__PROBLEMS_MAX; }
 
 const char *gd__place_text(gd_arena *arena, gd__place at) {
     if (!at.source) return "default";
@@ -53,9 +51,7 @@ const char *gd__excerpt(gd_arena *arena, const char *text) {
     return copy ? copy : "";
 }
 
-static bool is_break(char c) {
-    return c == '\n' || c == '\r' || !c;
-}
+static bool is_break(char c) { return c == '\n' || c == '\r' || !c; }
 
 /* Start of line `line` (from 1), or NULL. A line ends with LF, CRLF or CR. */
 static const char *find_line(const char *text, int line) {
@@ -138,8 +134,7 @@ gd_status gd__problems_raise(gd__problems *p) {
     writer w = {message, 0, ROOM, false};
     int told = 0;
     bool files = false;
-    for (int i = 0; i < p->count; i++)
-        files |= !p->list[i].at.source || !p->list[i].at.source->argument;
+    for (int i = 0; i < p->count; i++) files |= !p->list[i].at.source || !p->list[i].at.source->argument;
     sort(p);
     for (; told < p->count; told++) {
         gd__place at = p->list[told].at;

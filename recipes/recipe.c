@@ -67,8 +67,7 @@ static gd_status read_base(gd__reading *r, const gd__node *n, const chain *link)
     }
     chain next = chain_link(link, base);
     if (runs_in_circle(&next)) {
-        gd__problem(&r->problems, n->at, "'extends' runs in a circle: %s is being read already",
-                    path);
+        gd__problem(&r->problems, n->at, "'extends' runs in a circle: %s is being read already", path);
         return GD_OK;
     }
     if (next.depth > CHAIN_MAX) {
@@ -79,9 +78,7 @@ static gd_status read_base(gd__reading *r, const gd__node *n, const chain *link)
     return read_text(r, base, link);
 }
 
-static int problem_count(const gd__reading *r) {
-    return r->problems.count + r->problems.more;
-}
+static int problem_count(const gd__reading *r) { return r->problems.count + r->problems.more; }
 
 /* Reads one text: first the recipe it extends, so that its own values come later and win. */
 static gd_status read_text(gd__reading *r, gd__source *source, const chain *up) {
@@ -96,8 +93,7 @@ static gd_status read_text(gd__reading *r, gd__source *source, const chain *up) 
     r->understood &= root && root->kind == GD__MAP;
     if (root) gd__tree_read(r, root);
     else if (problem_count(r) == before && !up)
-        GD_FAIL(CONFIG, "%s: empty; expected a recipe ('gandist schema' lists the keys)",
-                source->name);
+        GD_FAIL(CONFIG, "%s: empty; expected a recipe ('gandist schema' lists the keys)", source->name);
     else if (problem_count(r) == before)
         gd__problem(&r->problems, (gd__place){source, 1, 1}, "empty; expected a recipe");
     return GD_OK;
@@ -119,8 +115,7 @@ static gd_status read_argument(gd__reading *r, const char *argument, int number)
                     gd__excerpt(r->owner->arena, source->text));
         return GD_OK;
     }
-    const char *key =
-        gd_arena_printf(r->owner->arena, "%.*s", (int)(sign - source->text), source->text);
+    const char *key = gd_arena_printf(r->owner->arena, "%.*s", (int)(sign - source->text), source->text);
     if (!key) GD_FAIL(NOMEM, "%s", name);
     int before = problem_count(r);
     gd__node *root;
@@ -158,11 +153,9 @@ static gd_status finish(gd__reading *r, const gd__source *source) {
     GD_TRY(gd__problems_raise(&r->problems));
     for (int i = 0; i < gd__key_count; i++) {
         r->owner->origin[i] = gd__place_text(arena, r->owner->given[i]);
-        if (!r->owner->origin[i])
-            GD_FAIL(NOMEM, "recipe %s: where its values come from", source->name);
+        if (!r->owner->origin[i]) GD_FAIL(NOMEM, "recipe %s: where its values come from", source->name);
     }
-    if (!gd__fingerprint(r->recipe, &r->owner->fingerprint))
-        GD_FAIL(NOMEM, "recipe %s: its fingerprint", source->name);
+    if (!gd__fingerprint(r->recipe, &r->owner->fingerprint)) GD_FAIL(NOMEM, "recipe %s: its fingerprint", source->name);
     return GD_OK;
 }
 
@@ -188,8 +181,7 @@ fail:
     return st;
 }
 
-gd_status gd_recipe_parse(const char *name, const char *text, size_t bytes, const gd_recipe_opts *o,
-                          gd_recipe **out) {
+gd_status gd_recipe_parse(const char *name, const char *text, size_t bytes, const gd_recipe_opts *o, gd_recipe **out) {
     gd__reading r;
     gd__source *source;
     gd_status st;
@@ -215,6 +207,4 @@ const char *gd_recipe_origin(const gd_recipe *r, const char *key) {
     return i < 0 ? "default" : owner->origin[i];
 }
 
-uint64_t gd_recipe_fingerprint(const gd_recipe *r) {
-    return ((const gd__owner *)r->owner)->fingerprint;
-}
+uint64_t gd_recipe_fingerprint(const gd_recipe *r) { return ((const gd__owner *)r->owner)->fingerprint; }

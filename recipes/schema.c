@@ -235,11 +235,9 @@ const gd__key gd__keys[] = {
 
 const int gd__key_count = sizeof gd__keys / sizeof *gd__keys;
 _Static_assert(sizeof gd__keys / sizeof *gd__keys <= GD__KEYS_MAX, "GD__KEYS_MAX is too small");
-_Static_assert(offsetof(gd_recipe_optimizer, beta2) ==
-                   offsetof(gd_recipe_optimizer, beta1) + sizeof(double),
+_Static_assert(offsetof(gd_recipe_optimizer, beta2) == offsetof(gd_recipe_optimizer, beta1) + sizeof(double),
                "betas is read into two doubles in a row");
-_Static_assert(offsetof(gd_recipe_net, layer_count) ==
-                   offsetof(gd_recipe_net, layers) + sizeof(gd_recipe_layer *),
+_Static_assert(offsetof(gd_recipe_net, layer_count) == offsetof(gd_recipe_net, layers) + sizeof(gd_recipe_layer *),
                "the number of layers stands behind their list");
 
 const gd__section gd__sections[] = {
@@ -252,9 +250,8 @@ const gd__section gd__sections[] = {
     {"loss.penalty", "A penalty on the discriminator's slope (Gulrajani et al. 2017)."},
     {"schedule", "Who is updated how often. An iteration is `d_steps` discriminator updates, then "
                  "`g_steps` generator updates."},
-    {"schedule.warmup",
-     "Iterations with more discriminator updates (Arjovsky et al. 2017: the first "
-     "25 and every 500th use 100)."},
+    {"schedule.warmup", "Iterations with more discriminator updates (Arjovsky et al. 2017: the first "
+                        "25 and every 500th use 100)."},
     {"schedule.adaptive", "Schedules that react to the training."},
     {"optimizer", "One optimiser for each side."},
     {"optimizer.g", "Of the generator."},

@@ -12,9 +12,7 @@ static json_t *strings(const char *const *words, bool with_null) {
     return list;
 }
 
-static bool nullable(const gd__key *k) {
-    return !k->fallback && !(k->flags & GD__REQUIRED);
-}
+static bool nullable(const gd__key *k) { return !k->fallback && !(k->flags & GD__REQUIRED); }
 
 static json_t *type_name(const char *name, bool with_null) {
     return with_null ? json_pack("[ss]", name, "null") : json_string(name);
@@ -31,21 +29,17 @@ static json_t *number(const gd__key *k) {
 
 static json_t *value_schema(const gd__key *k) {
     switch (k->type) {
-    case GD__TEXT:
-        return json_pack("{so si}", "type", type_name("string", nullable(k)), "minLength", 1);
-    case GD__CHOICE:
-        return json_pack("{so}", "enum", strings(k->choices, nullable(k)));
-    case GD__BOOL:
-        return json_pack("{ss}", "type", "boolean");
+    case GD__TEXT: return json_pack("{so si}", "type", type_name("string", nullable(k)), "minLength", 1);
+    case GD__CHOICE: return json_pack("{so}", "enum", strings(k->choices, nullable(k)));
+    case GD__BOOL: return json_pack("{ss}", "type", "boolean");
     case GD__FLOATS:
-        return json_pack("{ss so si si}", "type", "array", "items", number(k), "minItems", k->count,
-                         "maxItems", k->count);
+        return json_pack("{ss so si si}", "type", "array", "items", number(k), "minItems", k->count, "maxItems",
+                         k->count);
     case GD__LAYERS:
-        return json_pack("{so s{s[ss]} si}", "type", type_name("array", true), "items", "type",
-                         "object", "string", "minItems", 1);
+        return json_pack("{so s{s[ss]} si}", "type", type_name("array", true), "items", "type", "object", "string",
+                         "minItems", 1);
     case GD__INT:
-    case GD__FLOAT:
-        return number(k);
+    case GD__FLOAT: return number(k);
     }
     return NULL;
 }
@@ -55,8 +49,7 @@ static json_t *default_value(const gd__key *k) {
     if (!s) return json_null();
     if (k->type == GD__INT) return json_integer(strtoll(s, NULL, 10));
     if (k->type == GD__TEXT || k->type == GD__CHOICE) return json_string(s);
-    return json_loads(s, JSON_DECODE_ANY,
-                      NULL); /* numbers, true and lists are written as in JSON */
+    return json_loads(s, JSON_DECODE_ANY, NULL); /* numbers, true and lists are written as in JSON */
 }
 
 static json_t *map_schema(void) {
@@ -104,16 +97,13 @@ static json_t *required(void) {
     json_t *top = json_pack("{s[] s{}}", "required", "properties");
     for (int i = 0; i < gd__key_count; i++) {
         const char *name = gd__keys[i].name, *dot = strchr(name, '.');
-        if (!(gd__keys[i].flags & GD__REQUIRED) || !dot)
-            continue; /* all of them lie in a section of the top */
+        if (!(gd__keys[i].flags & GD__REQUIRED) || !dot) continue; /* all of them lie in a section of the top */
         char section[64];
-        size_t n =
-            (size_t)(dot - name) < sizeof section - 1 ? (size_t)(dot - name) : sizeof section - 1;
+        size_t n = (size_t)(dot - name) < sizeof section - 1 ? (size_t)(dot - name) : sizeof section - 1;
         memcpy(section, name, n);
         section[n] = 0;
         json_array_append_new(json_object_get(top, "required"), json_string(section));
-        json_object_set_new(json_object_get(top, "properties"), section,
-                            json_pack("{s[s]}", "required", dot + 1));
+        json_object_set_new(json_object_get(top, "properties"), section, json_pack("{s[s]}", "required", dot + 1));
     }
     return top;
 }
@@ -133,17 +123,15 @@ gd_status gd_schema_json(char **text) {
     json_t *root = map_schema(), *all = json_object_get(root, "properties");
     json_object_set_new(root, "$schema", json_string("http://json-schema.org/draft-07/schema#"));
     json_object_set_new(root, "title", json_string("gandist recipe"));
+    json_object_set_new(all, "gandist",
+                        json_pack("{ss si}", "description", "format of the recipe", "const", GD__FORMAT));
     json_object_set_new(
-        all, "gandist",
-        json_pack("{ss si}", "description", "format of the recipe", "const", GD__FORMAT));
-    json_object_set_new(all, "extends",
-                        json_pack("{ss ss}", "type", "string", "description",
-                                  "path of the recipe whose values are taken over"));
+        all, "extends",
+        json_pack("{ss ss}", "type", "string", "description", "path of the recipe whose values are taken over"));
     for (int i = 0; i < gd__key_count; i++) add_key(root, &gd__keys[i]);
     for (int i = 0; i < gd__section_count; i++) add_section(root, &gd__sections[i]);
     json_object_set_new(root, "anyOf", json_pack("[{s[s]} o]", "required", "extends", required()));
-    char *dump =
-        is_complete(root) ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
+    char *dump = is_complete(root) ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(root);
     if (!dump) GD_FAIL(NOMEM, "recipe schema as JSON");
     *text = dump;

@@ -5,20 +5,13 @@
 
 static const char *type_text(const gd__key *k) {
     switch (k->type) {
-    case GD__TEXT:
-        return "text";
-    case GD__CHOICE:
-        return "word";
-    case GD__INT:
-        return "integer";
-    case GD__FLOAT:
-        return "number";
-    case GD__BOOL:
-        return "true or false";
-    case GD__FLOATS:
-        return "list of numbers";
-    case GD__LAYERS:
-        return "list of layers";
+    case GD__TEXT: return "text";
+    case GD__CHOICE: return "word";
+    case GD__INT: return "integer";
+    case GD__FLOAT: return "number";
+    case GD__BOOL: return "true or false";
+    case GD__FLOATS: return "list of numbers";
+    case GD__LAYERS: return "list of layers";
     }
     return "";
 }
@@ -28,8 +21,7 @@ static void put_allowed(gd__out *out, const gd__key *k) {
     char range[96];
     gd__range_text(k, false, range, sizeof range);
     if (k->type != GD__CHOICE) gd__put(out, "%s%s%s", type_text(k), *range ? " " : "", range);
-    for (int i = 0; k->choices && k->choices[i]; i++)
-        gd__put(out, "%s%s", i ? ", " : "", k->choices[i]);
+    for (int i = 0; k->choices && k->choices[i]; i++) gd__put(out, "%s%s", i ? ", " : "", k->choices[i]);
 }
 
 static const char *default_text(const gd__key *k) {
@@ -40,8 +32,7 @@ static const char *default_text(const gd__key *k) {
 static void put_needs(gd__out *out, const gd__key *k, const char *quote) {
     if (!k->needs) return;
     size_t n = strcspn(k->needs, "=!");
-    gd__put(out, " %s with %s%.*s%s ", k->needs[n] == '=' ? "Only" : "Not", quote, (int)n, k->needs,
-            quote);
+    gd__put(out, " %s with %s%.*s%s ", k->needs[n] == '=' ? "Only" : "Not", quote, (int)n, k->needs, quote);
     for (const char *s = k->needs + n + 1; *s; s++) {
         if (*s == ' ') gd__put(out, " or ");
         else gd__put(out, "%c", *s);
@@ -58,8 +49,7 @@ static size_t section_bytes(const char *name) {
 static const gd__section *section_at(const char *name) {
     size_t n = section_bytes(name);
     for (int i = 0; i < gd__section_count; i++)
-        if (strlen(gd__sections[i].name) == n && !strncmp(gd__sections[i].name, name, n))
-            return &gd__sections[i];
+        if (strlen(gd__sections[i].name) == n && !strncmp(gd__sections[i].name, name, n)) return &gd__sections[i];
     return NULL;
 }
 

@@ -21,17 +21,11 @@ static bool ends_with(const char *s, const char *end) {
     return n >= m && !strcmp(s + n - m, end);
 }
 
-static bool has_ending(const char *path) {
-    return ends_with(path, ".yaml") || ends_with(path, ".yml");
-}
+static bool has_ending(const char *path) { return ends_with(path, ".yaml") || ends_with(path, ".yml"); }
 
-static bool is_bare(const char *path) {
-    return *path && !strchr(path, '/') && !has_ending(path);
-}
+static bool is_bare(const char *path) { return *path && !strchr(path, '/') && !has_ending(path); }
 
-static bool is_file(const char *path) {
-    return gd_path_exists(path) && !gd_path_is_dir(path);
-}
+static bool is_file(const char *path) { return gd_path_exists(path) && !gd_path_is_dir(path); }
 
 const char *gd__source_find(gd_arena *arena, const char *path) {
     if (!is_bare(path) || is_file(path)) return gd_arena_strdup(arena, path);
@@ -48,9 +42,8 @@ static int folder_bytes(const char *path) {
 }
 
 const char *gd__source_beside(gd_arena *arena, const char *from, const char *path) {
-    const char *whole = *path == '/'
-                            ? gd_arena_strdup(arena, path)
-                            : gd_arena_printf(arena, "%.*s%s", folder_bytes(from), from, path);
+    const char *whole =
+        *path == '/' ? gd_arena_strdup(arena, path) : gd_arena_printf(arena, "%.*s%s", folder_bytes(from), from, path);
     if (!whole || has_ending(whole) || is_file(whole)) return whole;
     return gd_arena_printf(arena, "%s.yaml", whole);
 }
@@ -70,8 +63,7 @@ static const char *near_file(gd_arena *arena, const char *folder, const char *na
     if (gd_io_get()->list(*folder ? folder : ".", &names, &count)) return "";
     const char *near = gd_nearest(name, (const char *const *)names, count), *text = "";
     for (size_t i = 0; !near && i < count; i++) /* the ending may be all that is missing */
-        if (has_ending(names[i]) && !strncmp(names[i], name, strlen(name)) &&
-            names[i][strlen(name)] == '.')
+        if (has_ending(names[i]) && !strncmp(names[i], name, strlen(name)) && names[i][strlen(name)] == '.')
             near = names[i];
     if (near) text = gd_arena_printf(arena, "; did you mean '%s%s'?", folder, near);
     gd_io_free_names(names, count);
@@ -87,8 +79,7 @@ static gd_status missing(gd_arena *arena, const char *path) {
         if (home) near = near_file(arena, home, path);
     }
     if (is_bare(path))
-        GD_FAIL(NOINPUT, "%s: no such file, and no recipe of that name in %s or %s%s", path,
-                homes[0], homes[1], near);
+        GD_FAIL(NOINPUT, "%s: no such file, and no recipe of that name in %s or %s%s", path, homes[0], homes[1], near);
     GD_FAIL(NOINPUT, "%s: no such file%s", path, near);
 }
 
@@ -98,11 +89,9 @@ static gd_status too_large(const char *name, uint64_t bytes) {
     GD_FAIL(CONFIG, "%s: larger than 1 MiB (%s); expected the text of a recipe", name, size);
 }
 
-gd_status gd__source_copy(gd_arena *arena, const char *name, const char *text, size_t bytes,
-                          gd__source **out) {
+gd_status gd__source_copy(gd_arena *arena, const char *name, const char *text, size_t bytes, gd__source **out) {
     if (bytes > GD__BYTES_MAX) return too_large(name, bytes);
-    if (bytes >= 3 &&
-        !memcmp(text, "\xEF\xBB\xBF", 3)) { /* a byte order mark says nothing in UTF-8 */
+    if (bytes >= 3 && !memcmp(text, "\xEF\xBB\xBF", 3)) { /* a byte order mark says nothing in UTF-8 */
         text += 3;
         bytes -= 3;
     }
@@ -123,12 +112,10 @@ gd_status gd__source_read(gd_arena *arena, const char *path, gd__source **out) {
     if (known && S_ISDIR(st.st_mode)) {
         const char *inside = gd_arena_printf(arena, "%s/recipe.yaml", path);
         bool run = inside && is_file(inside);
-        GD_FAIL(NOINPUT, "%s: is a directory, a recipe is a file%s%s%s", path,
-                run ? "; its recipe is " : "", run ? inside : "",
-                run ? " (the run itself goes on with --out)" : "");
+        GD_FAIL(NOINPUT, "%s: is a directory, a recipe is a file%s%s%s", path, run ? "; its recipe is " : "",
+                run ? inside : "", run ? " (the run itself goes on with --out)" : "");
     }
-    if (known && S_ISREG(st.st_mode) && st.st_size > GD__BYTES_MAX)
-        return too_large(path, (uint64_t)st.st_size);
+    if (known && S_ISREG(st.st_mode) && st.st_size > GD__BYTES_MAX) return too_large(path, (uint64_t)st.st_size);
     void *text;
     size_t bytes;
     GD_TRY(gd_file_read(path, GD__BYTES_MAX, &text, &bytes));

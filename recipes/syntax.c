@@ -26,8 +26,8 @@ static size_t decode(const unsigned char *s, size_t n, uint32_t *code) {
 /* Refused although UTF-8: control characters, and the line breaks that editors do not show as such.
  */
 static bool is_control(uint32_t c) {
-    return (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || (c >= 0x7F && c < 0xA0) ||
-           c == 0x2028 || c == 0x2029 || c == 0xFEFF || c == 0xFFFE || c == 0xFFFF;
+    return (c < 0x20 && c != '\t' && c != '\n' && c != '\r') || (c >= 0x7F && c < 0xA0) || c == 0x2028 || c == 0x2029 ||
+           c == 0xFEFF || c == 0xFFFE || c == 0xFFFF;
 }
 
 bool gd__yaml_check_text(gd__problems *p, const gd__source *source) {
@@ -41,13 +41,11 @@ bool gd__yaml_check_text(gd__problems *p, const gd__source *source) {
         uint32_t code = 0;
         size_t n = decode(s + i, source->bytes - i, &code);
         if (!n) {
-            gd__problem(p, at, "byte 0x%02X at offset %zu is not UTF-8; save the recipe as UTF-8",
-                        s[i], i);
+            gd__problem(p, at, "byte 0x%02X at offset %zu is not UTF-8; save the recipe as UTF-8", s[i], i);
             return false;
         }
         if (is_control(code)) {
-            gd__problem(p, at, "control character U+%04X at offset %zu; remove it", (unsigned)code,
-                        i);
+            gd__problem(p, at, "control character U+%04X at offset %zu; remove it", (unsigned)code, i);
             return false;
         }
         bool end = code == '\n' || (code == '\r' && s[i + 1] != '\n');
@@ -106,10 +104,8 @@ static void explain_flow(gd__problems *p, const gd__syntax_error *e) {
         return;
     }
     char close = *open == '[' ? ']' : '}';
-    if (!bracket_closes(open))
-        gd__problem(p, e->context_at, "'%c' opened here is never closed", *open);
-    else if (at && *at && *at != '\n')
-        gd__problem(p, e->problem_at, "expected ',' or '%c' before '%c'", close, *at);
+    if (!bracket_closes(open)) gd__problem(p, e->context_at, "'%c' opened here is never closed", *open);
+    else if (at && *at && *at != '\n') gd__problem(p, e->problem_at, "expected ',' or '%c' before '%c'", close, *at);
     else gd__problem(p, e->problem_at, "expected ',' or '%c'", close);
 }
 
@@ -123,22 +119,18 @@ static const struct {
      "a ':' cannot stand here; check the indentation of this line and the one above, or quote the "
      "text",
      false},
-    {"mapping keys are not allowed in this context",
-     "a key cannot stand here; check the indentation", false},
+    {"mapping keys are not allowed in this context", "a key cannot stand here; check the indentation", false},
     {"block sequence entries are not allowed in this context",
      "a list entry cannot stand here; start it on a line of its own", false},
     {"did not find expected key", "expected a key here; check the indentation", false},
-    {"did not find expected '-' indicator",
-     "expected '- ' here, as in the list above; check the indentation", false},
+    {"did not find expected '-' indicator", "expected '- ' here, as in the list above; check the indentation", false},
     {"did not find expected node content", "expected a value here", false},
-    {"did not find expected <document start>",
-     "expected the end of the recipe here; check the indentation", false},
+    {"did not find expected <document start>", "expected the end of the recipe here; check the indentation", false},
     {"did not find expected alphabetic or numeric character",
      "anchors and aliases are not supported; put the text in quotes", false},
     {"found unexpected end of stream", "the quote opened here is never closed", true},
     {"found unexpected document indicator", "the quote opened here is never closed", true},
-    {"found unknown escape character",
-     "unknown escape after '\\'; use single quotes to keep a '\\'", false},
+    {"found unknown escape character", "unknown escape after '\\'; use single quotes to keep a '\\'", false},
 };
 
 void gd__yaml_explain(gd__problems *p, const gd__syntax_error *e) {
@@ -155,14 +147,12 @@ void gd__yaml_explain(gd__problems *p, const gd__syntax_error *e) {
     }
     if (!strcmp(problem, "found character that cannot start any token")) {
         const char *s = gd__place_byte(e->problem_at);
-        gd__problem(p, e->problem_at, "a value cannot start with '%c'; put it in quotes",
-                    s && *s ? *s : '?');
+        gd__problem(p, e->problem_at, "a value cannot start with '%c'; put it in quotes", s && *s ? *s : '?');
         return;
     }
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strcmp(problem, words[i].problem)) {
-            gd__problem(p, words[i].at_context && e->context ? e->context_at : e->problem_at, "%s",
-                        words[i].text);
+            gd__problem(p, words[i].at_context && e->context ? e->context_at : e->problem_at, "%s", words[i].text);
             return;
         }
     gd__problem(p, e->problem_at, "%s", problem);

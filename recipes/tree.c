@@ -21,8 +21,7 @@ static void dotted(char out[NAME_ROOM], const char *section, const char *leaf) {
 /* Lower case, '_' for '-': how the words of gd__key.also are written. */
 static void plain_word(char out[NAME_ROOM], const char *word) {
     size_t i = 0;
-    for (; word[i] && i + 1 < NAME_ROOM; i++)
-        out[i] = word[i] == '-' ? '_' : (char)tolower((unsigned char)word[i]);
+    for (; word[i] && i + 1 < NAME_ROOM; i++) out[i] = word[i] == '-' ? '_' : (char)tolower((unsigned char)word[i]);
     out[i] = 0;
 }
 
@@ -41,8 +40,7 @@ static void section_of(char out[NAME_ROOM], const char *name) {
 static int called_here(const char *section, const char *word) {
     const char *leaf;
     for (int i = 0; i < gd__key_count; i++)
-        if (gd__key_in(gd__keys[i].name, section, &leaf) && gd__keys[i].also &&
-            gd__listed(gd__keys[i].also, word))
+        if (gd__key_in(gd__keys[i].name, section, &leaf) && gd__keys[i].also && gd__listed(gd__keys[i].also, word))
             return i;
     return -1;
 }
@@ -52,8 +50,7 @@ static const char *near_here(const char *section, const char *word) {
     const char *names[GD__KEYS_MAX + 64];
     size_t n = 0;
     for (int i = 0; i < gd__key_count; i++) n += gd__key_in(gd__keys[i].name, section, &names[n]);
-    for (int i = 0; i < gd__section_count; i++)
-        n += gd__key_in(gd__sections[i].name, section, &names[n]);
+    for (int i = 0; i < gd__section_count; i++) n += gd__key_in(gd__sections[i].name, section, &names[n]);
     for (int i = 0; i < TEXT_KEYS && !*section; i++) names[n++] = text_keys[i];
     return gd_nearest(word, names, n);
 }
@@ -63,8 +60,7 @@ static bool homes_of(const char *word, gd__out *out) {
     char section[NAME_ROOM];
     int count = 0;
     for (int i = 0; i < gd__key_count + gd__section_count && count < 4; i++) {
-        const char *name =
-            i < gd__key_count ? gd__keys[i].name : gd__sections[i - gd__key_count].name;
+        const char *name = i < gd__key_count ? gd__keys[i].name : gd__sections[i - gd__key_count].name;
         if (strcmp(leaf_of(name), word)) continue;
         section_of(section, name);
         if (*section) gd__put(out, "%s'%s'", count++ ? " or " : "under ", section);
@@ -77,8 +73,7 @@ static bool homes_of(const char *word, gd__out *out) {
 static bool called_anywhere(const char *word, gd__out *out) {
     int count = 0;
     for (int i = 0; i < gd__key_count && count < 3; i++)
-        if (gd__keys[i].also && gd__listed(gd__keys[i].also, word) &&
-            !gd__listed("kind type name size", word))
+        if (gd__keys[i].also && gd__listed(gd__keys[i].also, word) && !gd__listed("kind type name size", word))
             gd__put(out, "%s'%s'", count++ ? " or " : "", gd__keys[i].name);
     return count;
 }
@@ -87,8 +82,7 @@ static void list_here(const char *section, gd__out *out) {
     const char *leaf;
     int count = 0;
     for (int i = 0; i < gd__key_count + gd__section_count; i++) {
-        const char *name =
-            i < gd__key_count ? gd__keys[i].name : gd__sections[i - gd__key_count].name;
+        const char *name = i < gd__key_count ? gd__keys[i].name : gd__sections[i - gd__key_count].name;
         if (gd__key_in(name, section, &leaf)) gd__put(out, "%s%s", count++ ? ", " : "", leaf);
     }
 }
@@ -114,8 +108,7 @@ static void unknown_key(gd__reading *r, const char *section, const char *key, gd
         r->listed = true;
     }
     const char *shown = gd__excerpt(r->problems.arena, key), *advice = tail.text ? tail.text : "";
-    if (*section)
-        gd__problem(&r->problems, at, "unknown key '%s' in '%s'; %s", shown, section, advice);
+    if (*section) gd__problem(&r->problems, at, "unknown key '%s' in '%s'; %s", shown, section, advice);
     else gd__problem(&r->problems, at, "unknown key '%s'; %s", shown, advice);
     r->problems.nomem |= tail.nomem || text.nomem;
     gd__out_free(&tail);
@@ -133,8 +126,7 @@ static void take_value(gd__reading *r, int key, const gd__node *n, gd__place at)
 static void take_version(gd__reading *r, const gd__node *n) {
     int64_t version;
     if (!gd__number_int(r, n, "'gandist'", &version) || version == GD__FORMAT) return;
-    gd__problem(&r->problems, n->at,
-                "recipes of format %lld are not known; this version reads format %d",
+    gd__problem(&r->problems, n->at, "recipes of format %lld are not known; this version reads format %d",
                 (long long)version, GD__FORMAT);
 }
 
@@ -149,16 +141,11 @@ static void no_map(gd__reading *r, const char *section, const gd__node *n) {
         }
     bool empty = n->kind == GD__SCALAR && n->plain && !*n->text;
     bool word = n->kind == GD__SCALAR && !empty;
-    if (empty)
-        gd__problem(&r->problems, n->at, "'%s' has no keys; give some, write {}, or remove it",
-                    section);
+    if (empty) gd__problem(&r->problems, n->at, "'%s' has no keys; give some, write {}, or remove it", section);
     else if (word && first)
-        gd__problem(&r->problems, n->at, "'%s' wants a map such as {%s: %s}, got %s", section,
-                    kind ? "kind" : first, gd__excerpt(r->problems.arena, n->text),
-                    gd__node_text(r, n));
-    else
-        gd__problem(&r->problems, n->at, "'%s' wants a map of keys, got %s", section,
-                    gd__node_text(r, n));
+        gd__problem(&r->problems, n->at, "'%s' wants a map such as {%s: %s}, got %s", section, kind ? "kind" : first,
+                    gd__excerpt(r->problems.arena, n->text), gd__node_text(r, n));
+    else gd__problem(&r->problems, n->at, "'%s' wants a map of keys, got %s", section, gd__node_text(r, n));
 }
 
 static void take_map(gd__reading *r, const char *section, const gd__node *map);
@@ -239,7 +226,6 @@ void gd__tree_read_key(gd__reading *r, const char *key, const gd__node *value, g
     int found = gd__key_find(key);
     if (found >= 0) take_value(r, found, value, at);
     else if (gd__is_section(key)) take_section(r, key, value);
-    else if (is_text_key("", key))
-        gd__problem(&r->problems, at, "'%s' stands in a recipe only", key);
+    else if (is_text_key("", key)) gd__problem(&r->problems, at, "'%s' stands in a recipe only", key);
     else unknown_path(r, key, at);
 }

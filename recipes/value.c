@@ -6,14 +6,11 @@
 #include "base/text.h"
 #include "recipes/reading.h"
 
-static void *field(const gd_recipe *r, int key) {
-    return (char *)(uintptr_t)r + gd__keys[key].offset;
-}
+static void *field(const gd_recipe *r, int key) { return (char *)(uintptr_t)r + gd__keys[key].offset; }
 
 const char *gd__node_text(gd__reading *r, const gd__node *n) {
     if (n->kind != GD__SCALAR) return n->kind == GD__MAP ? "a map" : "a list";
-    const char *s =
-        gd_arena_printf(r->problems.arena, "text \"%s\"", gd__excerpt(r->problems.arena, n->text));
+    const char *s = gd_arena_printf(r->problems.arena, "text \"%s\"", gd__excerpt(r->problems.arena, n->text));
     return s ? s : "text";
 }
 
@@ -28,8 +25,7 @@ static bool refuse_odd_number(gd__reading *r, const gd__node *n, const char *wha
             return true;
         }
     if (*s == '-' && strspn(digits, "0.") == strlen(digits) && *digits) {
-        gd__problem(&r->problems, n->at, "%s must be a finite number; write 0 instead of %s", what,
-                    s);
+        gd__problem(&r->problems, n->at, "%s must be a finite number; write 0 instead of %s", what, s);
         return true;
     }
     return false;
@@ -39,8 +35,7 @@ static bool refuse_odd_number(gd__reading *r, const gd__node *n, const char *wha
 static bool number_scalar(gd__reading *r, const gd__node *n, const char *what, const char *wanted) {
     if (n->kind == GD__SCALAR && n->plain && !refuse_odd_number(r, n, what)) return true;
     if (n->kind == GD__SCALAR && n->plain) return false;
-    bool quoted =
-        n->kind == GD__SCALAR && *n->text && strspn(n->text, "+-.0123456789eE") == strlen(n->text);
+    bool quoted = n->kind == GD__SCALAR && *n->text && strspn(n->text, "+-.0123456789eE") == strlen(n->text);
     gd__problem(&r->problems, n->at, "%s wants %s, got %s%s", what, wanted, gd__node_text(r, n),
                 quoted ? "; remove the quotes" : "");
     return false;
@@ -52,8 +47,7 @@ bool gd__number_int(gd__reading *r, const gd__node *n, const char *what, int64_t
     double d;
     if (gd_parse_i64(n->text, out, &overflow)) return true;
     if (overflow)
-        gd__problem(&r->problems, n->at, "%s does not fit 64 bits: %s", what,
-                    gd__excerpt(r->problems.arena, n->text));
+        gd__problem(&r->problems, n->at, "%s does not fit 64 bits: %s", what, gd__excerpt(r->problems.arena, n->text));
     else if (gd_parse_f64(n->text, &d, NULL) && d == floor(d) && fabs(d) < 0x1p53)
         gd__problem(&r->problems, n->at, "%s wants an integer; write %lld", what, (long long)d);
     else if (gd_parse_f64(n->text, &d, NULL))
@@ -67,8 +61,7 @@ bool gd__number_float(gd__reading *r, const gd__node *n, const char *what, doubl
     bool overflow = false;
     if (gd_parse_f64(n->text, out, &overflow)) return true;
     if (overflow)
-        gd__problem(&r->problems, n->at, "%s does not fit a double: %s", what,
-                    gd__excerpt(r->problems.arena, n->text));
+        gd__problem(&r->problems, n->at, "%s does not fit a double: %s", what, gd__excerpt(r->problems.arena, n->text));
     else gd__problem(&r->problems, n->at, "%s wants a number, got %s", what, gd__node_text(r, n));
     return false;
 }
@@ -85,8 +78,8 @@ static bool find_hint(const char *hints, const char *word, char *out, size_t roo
     return false;
 }
 
-bool gd__word(gd__reading *r, const gd__node *n, const char *what, const char *const *words,
-              const char *hints, const char **out) {
+bool gd__word(gd__reading *r, const gd__node *n, const char *what, const char *const *words, const char *hints,
+              const char **out) {
     if (n->kind != GD__SCALAR) {
         gd__problem(&r->problems, n->at, "%s wants a word, got %s", what, gd__node_text(r, n));
         return false;
@@ -102,8 +95,7 @@ bool gd__word(gd__reading *r, const gd__node *n, const char *what, const char *c
         gd__put(&list, "%s%s", count ? ", " : "", words[count]);
     }
     char hint[40];
-    const char *near =
-        find_hint(hints, n->text, hint, sizeof hint) ? hint : gd_nearest(n->text, words, count);
+    const char *near = find_hint(hints, n->text, hint, sizeof hint) ? hint : gd_nearest(n->text, words, count);
     gd__problem(&r->problems, n->at, "unknown value '%s' of %s; one of: %s%s%s%s",
                 gd__excerpt(r->problems.arena, n->text), what, list.text ? list.text : "",
                 near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
@@ -134,8 +126,7 @@ static bool check_range(gd__reading *r, const gd__key *k, const gd__node *n, dou
     if (in_range(k, v)) return true;
     char range[96];
     gd__range_text(k, v > k->high, range, sizeof range);
-    gd__problem(&r->problems, n->at, "'%s' must be %s; got %s (%s)", k->name, range, n->text,
-                k->help);
+    gd__problem(&r->problems, n->at, "'%s' must be %s; got %s (%s)", k->name, range, n->text, k->help);
     return false;
 }
 
@@ -146,17 +137,15 @@ bool gd__bool(gd__reading *r, const gd__node *n, const char *what, bool *out) {
     const char *write = NULL;
     for (size_t i = 0; n->kind == GD__SCALAR && i < sizeof yes / sizeof *yes; i++)
         write = !strcmp(n->text, yes[i]) ? "true" : !strcmp(n->text, no[i]) ? "false" : write;
-    gd__problem(&r->problems, n->at, "%s wants true or false, got %s%s%s", what,
-                gd__node_text(r, n), write ? "; write " : "", write ? write : "");
+    gd__problem(&r->problems, n->at, "%s wants true or false, got %s%s%s", what, gd__node_text(r, n),
+                write ? "; write " : "", write ? write : "");
     return false;
 }
 
-static bool read_floats(gd__reading *r, const gd__key *k, const gd__node *n, const char *what,
-                        double *out) {
+static bool read_floats(gd__reading *r, const gd__key *k, const gd__node *n, const char *what, double *out) {
     if (n->kind != GD__LIST || n->count != k->count) {
-        gd__problem(&r->problems, n->at, "%s wants a list of %d numbers such as %s, got %s", what,
-                    k->count, k->fallback,
-                    n->kind == GD__LIST ? "another number of them" : gd__node_text(r, n));
+        gd__problem(&r->problems, n->at, "%s wants a list of %d numbers such as %s, got %s", what, k->count,
+                    k->fallback, n->kind == GD__LIST ? "another number of them" : gd__node_text(r, n));
         return false;
     }
     double v[8];
@@ -172,9 +161,7 @@ static bool is_null(const gd__node *n) {
     return n->kind == GD__SCALAR && n->plain && (!strcmp(n->text, "null") || !strcmp(n->text, "~"));
 }
 
-static bool nullable(const gd__key *k) {
-    return !k->fallback && !(k->flags & GD__REQUIRED);
-}
+static bool nullable(const gd__key *k) { return !k->fallback && !(k->flags & GD__REQUIRED); }
 
 bool gd__value_read(gd__reading *r, int key, const gd__node *n) {
     const gd__key *k = &gd__keys[key];
@@ -197,14 +184,10 @@ bool gd__value_read(gd__reading *r, int key, const gd__node *n) {
         if (!gd__number_float(r, n, what, &d) || !check_range(r, k, n, d)) return false;
         *(double *)at = d;
         return true;
-    case GD__BOOL:
-        return gd__bool(r, n, what, at);
-    case GD__FLOATS:
-        return read_floats(r, k, n, what, at);
-    case GD__CHOICE:
-        return gd__word(r, n, what, k->choices, k->hints, at);
-    case GD__LAYERS:
-        return gd__layers_read(r, key, n);
+    case GD__BOOL: return gd__bool(r, n, what, at);
+    case GD__FLOATS: return read_floats(r, k, n, what, at);
+    case GD__CHOICE: return gd__word(r, n, what, k->choices, k->hints, at);
+    case GD__LAYERS: return gd__layers_read(r, key, n);
     case GD__TEXT:
         if (n->kind != GD__SCALAR || !*n->text) {
             gd__problem(&r->problems, n->at, "%s wants text, got %s", what, gd__node_text(r, n));
@@ -226,18 +209,10 @@ bool gd__value_reset(gd_recipe *recipe, gd_arena *arena, int key) {
     const char *s = k->fallback;
     void *at = field(recipe, key);
     switch (k->type) {
-    case GD__INT:
-        *(int64_t *)at = s ? strtoll(s, NULL, 10) : 0;
-        break;
-    case GD__FLOAT:
-        *(double *)at = s ? strtod(s, NULL) : 0;
-        break;
-    case GD__BOOL:
-        *(bool *)at = s && !strcmp(s, "true");
-        break;
-    case GD__CHOICE:
-        *(const char **)at = s ? find_choice(k->choices, s) : NULL;
-        break;
+    case GD__INT: *(int64_t *)at = s ? strtoll(s, NULL, 10) : 0; break;
+    case GD__FLOAT: *(double *)at = s ? strtod(s, NULL) : 0; break;
+    case GD__BOOL: *(bool *)at = s && !strcmp(s, "true"); break;
+    case GD__CHOICE: *(const char **)at = s ? find_choice(k->choices, s) : NULL; break;
     case GD__TEXT:
         *(const char **)at = s ? gd_arena_strdup(arena, s) : NULL;
         if (s && !*(const char **)at) return false;
@@ -263,15 +238,9 @@ void gd__value_write(gd__out *out, const gd_recipe *recipe, int key) {
     const gd__key *k = &gd__keys[key];
     const void *at = field(recipe, key);
     switch (k->type) {
-    case GD__INT:
-        gd__put(out, "%lld", (long long)*(const int64_t *)at);
-        break;
-    case GD__FLOAT:
-        gd__put_float(out, *(const double *)at);
-        break;
-    case GD__BOOL:
-        gd__put(out, "%s", *(const bool *)at ? "true" : "false");
-        break;
+    case GD__INT: gd__put(out, "%lld", (long long)*(const int64_t *)at); break;
+    case GD__FLOAT: gd__put_float(out, *(const double *)at); break;
+    case GD__BOOL: gd__put(out, "%s", *(const bool *)at ? "true" : "false"); break;
     case GD__CHOICE:
     case GD__TEXT: {
         const char *s = *(const char *const *)at;
@@ -287,8 +256,7 @@ void gd__value_write(gd__out *out, const gd_recipe *recipe, int key) {
         gd__put(out, "]");
         break;
     case GD__LAYERS: {
-        const gd_recipe_net *net =
-            (const gd_recipe_net *)((const char *)at - offsetof(gd_recipe_net, layers));
+        const gd_recipe_net *net = (const gd_recipe_net *)((const char *)at - offsetof(gd_recipe_net, layers));
         gd__layers_write(out, net->layers, net->layer_count);
         break;
     }
@@ -299,24 +267,18 @@ bool gd__value_equal(const gd_recipe *a, const gd_recipe *b, int key) {
     const gd__key *k = &gd__keys[key];
     const void *x = field(a, key), *y = field(b, key);
     switch (k->type) {
-    case GD__INT:
-        return *(const int64_t *)x == *(const int64_t *)y;
-    case GD__FLOAT:
-        return *(const double *)x == *(const double *)y;
-    case GD__BOOL:
-        return *(const bool *)x == *(const bool *)y;
-    case GD__FLOATS:
-        return !memcmp(x, y, (size_t)k->count * sizeof(double));
+    case GD__INT: return *(const int64_t *)x == *(const int64_t *)y;
+    case GD__FLOAT: return *(const double *)x == *(const double *)y;
+    case GD__BOOL: return *(const bool *)x == *(const bool *)y;
+    case GD__FLOATS: return !memcmp(x, y, (size_t)k->count * sizeof(double));
     case GD__CHOICE:
     case GD__TEXT: {
         const char *s = *(const char *const *)x, *t = *(const char *const *)y;
         return s && t ? !strcmp(s, t) : s == t;
     }
     case GD__LAYERS: {
-        const gd_recipe_net *m =
-            (const gd_recipe_net *)((const char *)x - offsetof(gd_recipe_net, layers));
-        const gd_recipe_net *n =
-            (const gd_recipe_net *)((const char *)y - offsetof(gd_recipe_net, layers));
+        const gd_recipe_net *m = (const gd_recipe_net *)((const char *)x - offsetof(gd_recipe_net, layers));
+        const gd_recipe_net *n = (const gd_recipe_net *)((const char *)y - offsetof(gd_recipe_net, layers));
         return gd__layers_equal(m->layers, m->layer_count, n->layers, n->layer_count);
     }
     }
@@ -339,9 +301,7 @@ bool gd__value_applies(const gd_recipe *recipe, int key, int *other) {
     *other = gd__key_find(name);
     const void *at = field(recipe, *other);
     char value[40] = "";
-    if (gd__keys[*other].type == GD__FLOAT)
-        snprintf(value, sizeof value, "%.15g", *(const double *)at);
-    else if (*(const char *const *)at)
-        snprintf(value, sizeof value, "%s", *(const char *const *)at);
+    if (gd__keys[*other].type == GD__FLOAT) snprintf(value, sizeof value, "%.15g", *(const double *)at);
+    else if (*(const char *const *)at) snprintf(value, sizeof value, "%s", *(const char *const *)at);
     return gd__listed(needs + n + 1, value) == (needs[n] == '=');
 }

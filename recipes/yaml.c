@@ -29,8 +29,7 @@ static gd__node *new_node(reader *r, gd__kind kind, yaml_mark_t m) {
     n->kind = kind;
     n->at = place(r, m);
     if (++r->nodes > GD__NODES_MAX) {
-        gd__problem(r->problems, n->at, "more than %d values; a recipe is smaller than that",
-                    GD__NODES_MAX);
+        gd__problem(r->problems, n->at, "more than %d values; a recipe is smaller than that", GD__NODES_MAX);
         r->stop = true;
     }
     return n;
@@ -59,16 +58,13 @@ static bool awaits_key(const reader *r) {
 }
 
 static void refuse_marks(reader *r, yaml_mark_t m, const void *anchor, const void *tag) {
-    if (anchor)
-        gd__problem(r->problems, place(r, m),
-                    "anchors and aliases are not supported; write the value out");
+    if (anchor) gd__problem(r->problems, place(r, m), "anchors and aliases are not supported; write the value out");
     if (tag) gd__problem(r->problems, place(r, m), "tags are not supported; remove the '!...'");
 }
 
 static void open_node(reader *r, gd__kind kind, yaml_mark_t m) {
     if (awaits_key(r)) {
-        gd__problem(r->problems, place(r, m), "a key must be a word, not a %s",
-                    kind == GD__MAP ? "map" : "list");
+        gd__problem(r->problems, place(r, m), "a key must be a word, not a %s", kind == GD__MAP ? "map" : "list");
         r->stop = true;
         return;
     }
@@ -88,8 +84,7 @@ static void take_key(reader *r, const char *text, size_t bytes, gd__place at, bo
     if (plain && !strcmp(text, "<<"))
         gd__problem(r->problems, at, "merge keys are not supported; use 'extends: other.yaml'");
     if (bytes > GD__KEY_MAX)
-        gd__problem(r->problems, at, "a key of %zu bytes; the longest allowed is %d", bytes,
-                    GD__KEY_MAX);
+        gd__problem(r->problems, at, "a key of %zu bytes; the longest allowed is %d", bytes, GD__KEY_MAX);
     r->key[r->depth - 1] = text;
     r->key_at[r->depth - 1] = at;
 }
@@ -99,13 +94,11 @@ static void take_scalar(reader *r, const yaml_event_t *e) {
     size_t bytes = e->data.scalar.length;
     gd__place at = place(r, e->start_mark);
     if (!gd__yaml_is_line(value, bytes)) {
-        gd__problem(r->problems, at,
-                    "line breaks and control characters are not allowed in a text");
+        gd__problem(r->problems, at, "line breaks and control characters are not allowed in a text");
         value = "";
         bytes = 0;
     } else if (bytes > GD__TEXT_MAX) {
-        gd__problem(r->problems, at, "a text of %zu bytes; the longest allowed is %d", bytes,
-                    GD__TEXT_MAX);
+        gd__problem(r->problems, at, "a text of %zu bytes; the longest allowed is %d", bytes, GD__TEXT_MAX);
         value = "";
         bytes = 0;
     }
@@ -129,21 +122,16 @@ static void take_scalar(reader *r, const yaml_event_t *e) {
 static void take_document(reader *r, const yaml_event_t *e) {
     if (r->documents++) {
         gd__place at = place(r, e->start_mark);
-        gd__problem(r->problems, at,
-                    "a second document starts at line %d; a recipe is one document", at.line);
+        gd__problem(r->problems, at, "a second document starts at line %d; a recipe is one document", at.line);
         r->stop = true;
-    } else if (e->data.document_start.tag_directives.start !=
-               e->data.document_start.tag_directives.end) {
-        gd__problem(r->problems, place(r, e->start_mark),
-                    "tags are not supported; remove the %%TAG line");
+    } else if (e->data.document_start.tag_directives.start != e->data.document_start.tag_directives.end) {
+        gd__problem(r->problems, place(r, e->start_mark), "tags are not supported; remove the %%TAG line");
     }
 }
 
 static void take_event(reader *r, const yaml_event_t *e) {
     switch (e->type) {
-    case YAML_DOCUMENT_START_EVENT:
-        take_document(r, e);
-        break;
+    case YAML_DOCUMENT_START_EVENT: take_document(r, e); break;
     case YAML_ALIAS_EVENT:
         refuse_marks(r, e->start_mark, "", NULL);
         r->stop = true;
@@ -161,11 +149,8 @@ static void take_event(reader *r, const yaml_event_t *e) {
         open_node(r, GD__MAP, e->start_mark);
         break;
     case YAML_SEQUENCE_END_EVENT:
-    case YAML_MAPPING_END_EVENT:
-        r->depth--;
-        break;
-    default:
-        break;
+    case YAML_MAPPING_END_EVENT: r->depth--; break;
+    default: break;
     }
     if (gd__problems_full(r->problems)) r->stop = true;
 }
@@ -192,11 +177,9 @@ gd_status gd__yaml_read(gd__problems *p, const gd__source *source, size_t skip, 
     *root = NULL;
     if (!gd__yaml_check_text(p, source)) return GD_OK;
     reader r = {.problems = p, .source = source, .shift = characters(source->text, skip)};
-    if (!yaml_parser_initialize(&r.parser))
-        GD_FAIL(NOMEM, "recipe %s: its YAML parser", source->name);
+    if (!yaml_parser_initialize(&r.parser)) GD_FAIL(NOMEM, "recipe %s: its YAML parser", source->name);
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)source->text + skip,
-                                 source->bytes - skip);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)source->text + skip, source->bytes - skip);
     gd_status st = GD_OK;
     for (bool more = true; more && !r.stop && st == GD_OK;) {
         yaml_event_t e;

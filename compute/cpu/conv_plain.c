@@ -69,7 +69,8 @@ static void backward_weights_filter(const gd_dnnl_conv *c, const float *x, const
                 float f = dy[((n * c->p + p) * c->q + q) * c->k + k];
                 for (int64_t r = 0; r < c->r; r++)
                     for (int64_t s = 0; s < c->s; s++)
-                        if (inside(p, r, c->stride, c->pad[0], c->h, &h) && inside(q, s, c->stride, c->pad[2], c->w, &v))
+                        if (inside(p, r, c->stride, c->pad[0], c->h, &h) &&
+                            inside(q, s, c->stride, c->pad[2], c->w, &v))
                             axpy(f, x_at(c, x, n, h, v), dw + ((k * c->r + r) * c->s + s) * c->c, c->c);
             }
 }

@@ -20,8 +20,7 @@ static void desc_drop(desc *d) {
 }
 static bool desc_equal(desc_ref a, desc_ref b) { return dnnl_memory_desc_equal(a, b); }
 
-static dnnl_status_t desc_make(desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t t,
-                               dnnl_format_tag_t tag) {
+static dnnl_status_t desc_make(desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t t, dnnl_format_tag_t tag) {
     return dnnl_memory_desc_create_with_tag(d, rank, dims, t, tag);
 }
 static dnnl_status_t desc_make_strided(desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t t,
@@ -38,8 +37,7 @@ static desc_ref ref_of(const desc *d) { return d; }
 static void desc_drop(desc *d) { (void)d; }
 static bool desc_equal(desc_ref a, desc_ref b) { return dnnl_memory_desc_equal(a, b); }
 
-static dnnl_status_t desc_make(desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t t,
-                               dnnl_format_tag_t tag) {
+static dnnl_status_t desc_make(desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t t, dnnl_format_tag_t tag) {
     return dnnl_memory_desc_init_by_tag(d, rank, dims, t, tag);
 }
 static dnnl_status_t desc_make_strided(desc *d, int rank, const dnnl_dims_t dims, dnnl_data_type_t t,
@@ -66,13 +64,12 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *out, gd_dnnl_pass pass, co
                                                               dnnl_convolution_direct, c->x, c->w, NULL, c->y,
                                                               c->strides, dilates, c->low, c->high, attr);
     case GD_DNNL_BACKWARD_DATA:
-        return dnnl_convolution_backward_data_primitive_desc_create(out, engine, dnnl_convolution_direct, c->x,
-                                                                    c->w, c->y, c->strides, dilates, c->low,
-                                                                    c->high, hint, attr);
+        return dnnl_convolution_backward_data_primitive_desc_create(
+            out, engine, dnnl_convolution_direct, c->x, c->w, c->y, c->strides, dilates, c->low, c->high, hint, attr);
     default:
-        return dnnl_convolution_backward_weights_primitive_desc_create(out, engine, dnnl_convolution_direct,
-                                                                       c->x, c->w, NULL, c->y, c->strides,
-                                                                       dilates, c->low, c->high, hint, attr);
+        return dnnl_convolution_backward_weights_primitive_desc_create(out, engine, dnnl_convolution_direct, c->x, c->w,
+                                                                       NULL, c->y, c->strides, dilates, c->low, c->high,
+                                                                       hint, attr);
     }
 }
 
@@ -89,12 +86,12 @@ static dnnl_status_t conv_desc(dnnl_primitive_desc_t *out, gd_dnnl_pass pass, co
     dnnl_status_t s;
     switch (pass) {
     case GD_DNNL_FORWARD:
-        s = dnnl_convolution_forward_desc_init(&d, dnnl_forward_training, dnnl_convolution_direct, &c->x, &c->w,
-                                               NULL, &c->y, c->strides, c->low, c->high);
+        s = dnnl_convolution_forward_desc_init(&d, dnnl_forward_training, dnnl_convolution_direct, &c->x, &c->w, NULL,
+                                               &c->y, c->strides, c->low, c->high);
         break;
     case GD_DNNL_BACKWARD_DATA:
-        s = dnnl_convolution_backward_data_desc_init(&d, dnnl_convolution_direct, &c->x, &c->w, &c->y,
-                                                     c->strides, c->low, c->high);
+        s = dnnl_convolution_backward_data_desc_init(&d, dnnl_convolution_direct, &c->x, &c->w, &c->y, c->strides,
+                                                     c->low, c->high);
         break;
     default:
         s = dnnl_convolution_backward_weights_desc_init(&d, dnnl_convolution_direct, &c->x, &c->w, NULL, &c->y,
@@ -155,10 +152,10 @@ static gd_status failed(dnnl_status_t s, const char *what, const char *call, int
                     dnnl_version()->minor, dnnl_version()->patch, what, status_text(s), (int)s, call);
 }
 
-#define DNNL_TRY(what, call)                                                                        \
-    do {                                                                                            \
-        dnnl_status_t status_ = (call);                                                             \
-        if (status_ != dnnl_success) return failed(status_, what, #call, __LINE__);                 \
+#define DNNL_TRY(what, call)                                                                                           \
+    do {                                                                                                               \
+        dnnl_status_t status_ = (call);                                                                                \
+        if (status_ != dnnl_success) return failed(status_, what, #call, __LINE__);                                    \
     } while (0)
 
 gd_status gd_dnnl_open(gd_dnnl **out) {
@@ -321,8 +318,8 @@ static void conv_text(const gd_dnnl_conv *c, char *out, size_t room) {
     snprintf(out, room,
              "convolution %s %s->%s x [%" PRId64 ",%" PRId64 ",%" PRId64 ",%" PRId64 "] w [%" PRId64 ",%" PRId64
              ",%" PRId64 ",%" PRId64 "] stride %" PRId64,
-             pass[c->pass], gd_dtype_text(c->in_type), gd_dtype_text(c->out_type), c->n, c->h, c->w, c->c, c->k,
-             c->r, c->s, c->c, c->stride);
+             pass[c->pass], gd_dtype_text(c->in_type), gd_dtype_text(c->out_type), c->n, c->h, c->w, c->c, c->k, c->r,
+             c->s, c->c, c->stride);
 }
 
 static void parts_drop(conv_parts *p) {
@@ -455,9 +452,8 @@ gd_status gd_dnnl_matmul_make(gd_dnnl *d, const gd_dnnl_matmul *mm, gd_dnnl_op *
     return GD_OK;
 }
 
-gd_status gd_dnnl_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
-                        float *c) {
-    DNNL_TRY("sgemm", dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1.0f, a, ta ? m : k, b, tb ? k : n,
-                                 0.0f, c, n));
+gd_status gd_dnnl_sgemm(bool ta, bool tb, int64_t m, int64_t n, int64_t k, const float *a, const float *b, float *c) {
+    DNNL_TRY("sgemm",
+             dnnl_sgemm(ta ? 'T' : 'N', tb ? 'T' : 'N', m, n, k, 1.0f, a, ta ? m : k, b, tb ? k : n, 0.0f, c, n));
     return GD_OK;
 }

@@ -62,9 +62,9 @@ static gd__ref emit(gd__group *x, gd__vop op, int n_src, const gd__ref *src, flo
 static gd__vop vop_of(gd_op op) {
     static const unsigned char of[GD_OP_COUNT] = {
 #define ROW(name) [GD_OP_##name] = GD__V_##name + 1
-        ROW(NEG),   ROW(ABS),     ROW(SIGN),     ROW(STEP),  ROW(SQUARE),      ROW(SQRT),  ROW(RSQRT), ROW(RECIP),
-        ROW(EXP),   ROW(LOG),     ROW(TANH),     ROW(SIGMOID), ROW(SOFTPLUS),  ROW(LEAKY), ROW(LEAKY_SLOPE),
-        ROW(CLAMP), ROW(ADD),     ROW(SUB),      ROW(MUL),   ROW(DIV),         ROW(MAX),   ROW(MIN),
+        ROW(NEG), ROW(ABS), ROW(SIGN), ROW(STEP),    ROW(SQUARE),   ROW(SQRT),  ROW(RSQRT),       ROW(RECIP),
+        ROW(EXP), ROW(LOG), ROW(TANH), ROW(SIGMOID), ROW(SOFTPLUS), ROW(LEAKY), ROW(LEAKY_SLOPE), ROW(CLAMP),
+        ROW(ADD), ROW(SUB), ROW(MUL),  ROW(DIV),     ROW(MAX),      ROW(MIN),
 #undef ROW
     };
     return of[op] ? (gd__vop)(of[op] - 1) : GD__V_COUNT;
@@ -94,8 +94,8 @@ static void store_member(builder *b, gd_node node, const gd_node_info *i, gd__re
     gd__group *x = b->x;
     x->output[x->n_outputs] = (gd__output){.node = node, .dtype = i->dtype, .first_write = -1};
     gd__instr *s = &x->instr[x->n_instrs++];
-    *s = (gd__instr){.kind = i->dtype == GD_BF16 ? GD__STORE_BF16 : GD__STORE, .n_src = 1, .src = {r},
-                     .target = x->n_outputs++};
+    *s = (gd__instr){
+        .kind = i->dtype == GD_BF16 ? GD__STORE_BF16 : GD__STORE, .n_src = 1, .src = {r}, .target = x->n_outputs++};
 }
 
 static gd_status add_member(builder *b, int at) {
@@ -223,8 +223,8 @@ static void swap_sources(gd__instr *i) {
 
 /* Which operands are numbers, in the form that a kernel exists for; false when there is none. */
 static bool set_mode(gd__group *x, gd__instr *i) {
-    bool multiplies = i->op == GD__V_MUL_ADD || i->op == GD__V_MUL_SUB || i->op == GD__V_SUBR_MUL ||
-                      i->op == GD__V_MUL_ADD_LEAKY;
+    bool multiplies =
+        i->op == GD__V_MUL_ADD || i->op == GD__V_MUL_SUB || i->op == GD__V_SUBR_MUL || i->op == GD__V_MUL_ADD_LEAKY;
     if (multiplies && is_number(x, i->src[0])) swap_sources(i);
     int mode = 0, numbers = 0;
     for (int k = 0; k < i->n_src; k++)
@@ -278,7 +278,8 @@ static gd_status spread_numbers(gd__group *x) {
         for (int s = 0; s < i.n_src; s++)
             if (i.src[s].place == GD__IN_TEMP) i.src[s].at = moved[i.src[s].at];
         if (i.kind != GD__CALC && is_number(x, x->instr[k].src[0])) {
-            list[n] = (gd__instr){.kind = GD__CALC, .op = GD__V_MOV, .mode = 1, .n_src = 1, .src = {i.src[0]}, .uses = 1};
+            list[n] =
+                (gd__instr){.kind = GD__CALC, .op = GD__V_MOV, .mode = 1, .n_src = 1, .src = {i.src[0]}, .uses = 1};
             list[n].fn = x->kernels->fn[GD__V_MOV][1];
             i.src[0] = (gd__ref){GD__IN_TEMP, n++};
         }
@@ -348,8 +349,9 @@ static void result_regs(gd__group *x, bool *busy, const int *last, gd__ref *home
             if (home[k].place == GD__IN_TEMP) home[k] = (gd__ref){GD__IN_REG, take_reg(x, busy)};
             i->dst = home[k];
         }
-        gd__output *o = i->kind == GD__STORE || i->kind == GD__STORE_BF16 ? &x->output[i->target]
-                        : i->kind == GD__CALC && i->dst.place == GD__IN_OUTPUT ? &x->output[i->dst.at] : NULL;
+        gd__output *o = i->kind == GD__STORE || i->kind == GD__STORE_BF16      ? &x->output[i->target]
+                        : i->kind == GD__CALC && i->dst.place == GD__IN_OUTPUT ? &x->output[i->dst.at]
+                                                                               : NULL;
         if (o && o->first_write < 0) o->first_write = k;
     }
 }
@@ -380,9 +382,9 @@ static void resolve(gd__group *x) {
         gd__instr i = x->instr[k];
         if (i.dead) continue;
         for (int s = 0; s < 3; s++) i.src_at[s] = pointer_of(x, i.src[s < i.n_src ? s : 0]);
-        i.dst_at = i.kind == GD__CALC                            ? pointer_of(x, i.dst)
+        i.dst_at = i.kind == GD__CALC                                ? pointer_of(x, i.dst)
                    : i.kind == GD__STORE || i.kind == GD__STORE_BF16 ? pointer_of(x, (gd__ref){GD__IN_OUTPUT, i.target})
-                                                                    : 0;
+                                                                     : 0;
         x->instr[n++] = i;
     }
     x->n_instrs = n;

@@ -9,8 +9,8 @@ typedef struct worker {
     const gd__group *x;
     const gd_memory *m;
     float **pointer;
-    int64_t *fed;   /* offset whose row a REPEAT register holds, -1: none */
-    double *acc;    /* of one task                                        */
+    int64_t *fed; /* offset whose row a REPEAT register holds, -1: none */
+    double *acc;  /* of one task                                        */
     int64_t reg_size;
 } worker;
 
@@ -77,7 +77,8 @@ static void repeat_row(const worker *w, const gd__input *in, int64_t offset, flo
         memcpy(to + done, to, (size_t)(done * 2 > all ? all - done : done) * sizeof *to);
 }
 
-static void expand_rows(const worker *w, const gd__input *in, int64_t offset, float *to, int64_t rows, int64_t columns) {
+static void expand_rows(const worker *w, const gd__input *in, int64_t offset, float *to, int64_t rows,
+                        int64_t columns) {
     for (int64_t r = 0; r < rows; r++) {
         float value;
         convert(w, in, offset + r * in->step[GD__ROW], &value, 1);
@@ -89,7 +90,8 @@ static void expand_rows(const worker *w, const gd__input *in, int64_t offset, fl
 static bool clobbered(const worker *w, const gd__input *in) {
     const gd__group *x = w->x;
     for (int o = 0; o < x->n_outputs; o++)
-        if (x->output[o].first_write < in->last_use && w->m->node[x->output[o].node] == w->m->node[in->node]) return true;
+        if (x->output[o].first_write < in->last_use && w->m->node[x->output[o].node] == w->m->node[in->node])
+            return true;
     return false;
 }
 
@@ -122,7 +124,8 @@ static void feed(worker *w, int i, const int64_t start[GD__DIMS], int64_t rows, 
 
 /* ---- a tile ---- */
 
-static void add_to_sum(const gd__vkernels *k, const gd__sum *s, double *acc, const float *v, int64_t rows, int64_t columns) {
+static void add_to_sum(const gd__vkernels *k, const gd__sum *s, double *acc, const float *v, int64_t rows,
+                       int64_t columns) {
     bool keep_rows = s->keep[GD__ROW] && rows > 1, keep_columns = s->keep[GD__COLUMN];
     if (!keep_rows && keep_columns) k->add_columns(acc, v, rows, columns);
     else if (!keep_rows) *acc += k->total(v, rows * columns);

@@ -4,11 +4,11 @@
 #include "compute/cpu/group.h"
 
 enum {
-    TILE = 1024,     /* floats: some ten registers of this size fit into a first-level cache */
+    TILE = 1024, /* floats: some ten registers of this size fit into a first-level cache */
     SMALL_TILE = 512,
     MANY_MEMBERS = 12,
-    TASKS = 64,      /* wanted for one group: what threads can share */
-    MIN_RUN = 4,     /* tiles of a run, at least, where a place is cut */
+    TASKS = 64,  /* wanted for one group: what threads can share */
+    MIN_RUN = 4, /* tiles of a run, at least, where a place is cut */
 };
 static const int64_t PARTIAL_LIMIT = 1 << 20; /* doubles of all accumulators together */
 
@@ -133,8 +133,7 @@ void gd__group_layout(const gd_graph *g, gd_shape shape, int members, gd__group 
         input_steps(own, x->input[i].step);
     }
     for (int i = 0; i < x->n_sums; i++)
-        for (int d = 0; d < GD__DIMS; d++)
-            x->sum[i].keep[d] = d < shift || !(x->sum[i].axes >> (d - shift) & 1);
+        for (int d = 0; d < GD__DIMS; d++) x->sum[i].keep[d] = d < shift || !(x->sum[i].axes >> (d - shift) & 1);
     right_align(shape, x->space.dim);
     coalesce(x, x->space.dim);
     make_tiles(&x->space, members);

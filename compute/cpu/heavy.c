@@ -14,13 +14,13 @@ typedef struct heavy {
     gd__kernel base;
     gd_node in[2], out;
     gd_dtype out_type;
-    gd_dnnl_op *op;      /* one of op, pieces and wino, or none: plain loops */
+    gd_dnnl_op *op; /* one of op, pieces and wino, or none: plain loops */
     gd__pieces pieces;
     bool use_wino;
     gd__wino wino;
-    bool swap;           /* the product's operands are b, a */
-    gd_dnnl_conv conv;   /* for the plain loops */
-    int64_t count[3];    /* elements of a, b, out */
+    bool swap;         /* the product's operands are b, a */
+    gd_dnnl_conv conv; /* for the plain loops */
+    int64_t count[3];  /* elements of a, b, out */
     bool widen[2], narrow;
     bool clear;          /* zeros first: the data pass leaves rows of x that no output uses */
     size_t at[3], op_at; /* of the f32 copies and of the op's scratch, in scratch */
@@ -91,8 +91,8 @@ bool gd__heavy_supports(const gd_graph *g, gd_node n, char *why, size_t room) {
     const gd_node_info *i = gd_graph_at(g, n);
     gd_dtype a = gd_graph_at(g, i->in[0])->dtype, b = gd_graph_at(g, i->in[1])->dtype;
     if (a == b && a != GD_U8 && i->dtype != GD_U8) return true;
-    snprintf(why, room, "%s of %s and %s to %s; expected both f32 or both bf16", gd_op_text(i->op),
-             gd_dtype_text(a), gd_dtype_text(b), gd_dtype_text(i->dtype));
+    snprintf(why, room, "%s of %s and %s to %s; expected both f32 or both bf16", gd_op_text(i->op), gd_dtype_text(a),
+             gd_dtype_text(b), gd_dtype_text(i->dtype));
     return false;
 }
 
@@ -127,8 +127,7 @@ static gd_status make_product(const gd_dnnl_conv *c, gd_dnnl *d, heavy *h) {
     return gd__pieces_matmul(d, &mm, &h->pieces);
 }
 
-static gd_status make_op(const gd_graph *g, const gd_node_info *n, gd_dnnl *d, gd_dtype in, gd_dtype out,
-                         heavy *h) {
+static gd_status make_op(const gd_graph *g, const gd_node_info *n, gd_dnnl *d, gd_dtype in, gd_dtype out, heavy *h) {
     if (n->op == GD_OP_MATMUL) return make_matmul(g, n, d, in, out, h);
     gd_dnnl_conv c = h->conv;
     c.in_type = in;
@@ -150,8 +149,7 @@ static bool try_wino(heavy *h) {
 }
 
 /* The library's op for these types, else for f32, else (convolutions) plain loops: h->op stays NULL. */
-static gd_status choose(const gd_graph *g, const gd_node_info *n, gd_dnnl *d, gd_dtype in, gd_dtype out,
-                        heavy *h) {
+static gd_status choose(const gd_graph *g, const gd_node_info *n, gd_dnnl *d, gd_dtype in, gd_dtype out, heavy *h) {
     if (n->op != GD_OP_MATMUL) {
         gd_dnnl_conv c;
         conv_dims(g, n, &c);
@@ -186,18 +184,23 @@ static void plan_scratch(heavy *h) {
         if (i < 2 ? h->widen[i] : h->narrow) top += gd__align64((size_t)h->count[i] * sizeof(float));
     }
     h->op_at = top;
-    h->base.scratch_bytes = top + (h->op ? gd_dnnl_op_scratch(h->op) : h->use_wino ? h->wino.scratch_bytes : h->pieces.scratch_bytes);
+    h->base.scratch_bytes = top + (h->op         ? gd_dnnl_op_scratch(h->op)
+                                   : h->use_wino ? h->wino.scratch_bytes
+                                                 : h->pieces.scratch_bytes);
 }
 
 static void describe(heavy *h) {
-    const char *kernel = h->op ? gd_dnnl_op_text(h->op) : h->pieces.n ? gd_dnnl_op_text(h->pieces.piece[0].op) : "plain loops";
+    const char *kernel = h->op         ? gd_dnnl_op_text(h->op)
+                         : h->pieces.n ? gd_dnnl_op_text(h->pieces.piece[0].op)
+                                       : "plain loops";
     char pieces[32] = "";
     if (h->use_wino) {
         kernel = h->wino.shape.m == 4 ? "winograd F(4,2) " : "winograd F(2,2) ";
         snprintf(pieces, sizeof pieces, "%s", h->wino.kernels->name);
     }
     if (h->pieces.n) snprintf(pieces, sizeof pieces, ", %d pieces", h->pieces.n);
-    snprintf(h->base.text, sizeof h->base.text, "%s%s%s", kernel, pieces, h->widen[0] || h->narrow ? ", bf16 as f32" : "");
+    snprintf(h->base.text, sizeof h->base.text, "%s%s%s", kernel, pieces,
+             h->widen[0] || h->narrow ? ", bf16 as f32" : "");
 }
 
 gd_status gd__make_heavy(const gd_graph *g, gd_node n, gd_dnnl *d, gd__kernel **out) {

@@ -60,8 +60,7 @@ static void sum_row(const image *v, const char *from, char *to, int64_t h) {
     for (int64_t w = 0; w < v->w; w++) {
         if (v->dtype == GD_F32)
             sum_pixel_f32(v, (const float *)(const void *)from, (float *)(void *)to + w * v->c, h, w);
-        else
-            sum_pixel_bf16(v, (const uint16_t *)(const void *)from, (uint16_t *)(void *)to + w * v->c, h, w);
+        else sum_pixel_bf16(v, (const uint16_t *)(const void *)from, (uint16_t *)(void *)to + w * v->c, h, w);
     }
 }
 
@@ -130,7 +129,8 @@ static bool fill_sources(const gd_node_info *n, int axis, int64_t in_size, int64
     for (int64_t i = 0; i < size; i++) {
         s->first[i] = used;
         int64_t at;
-        for (int which = 0; (at = source(n, axis, i, in_size, size, which)) >= 0; which++) s->from[used++] = (int32_t)at;
+        for (int which = 0; (at = source(n, axis, i, in_size, size, which)) >= 0; which++)
+            s->from[used++] = (int32_t)at;
     }
     s->first[size] = used;
     return true;

@@ -6,15 +6,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/rng.h"
 #include "compute/cpu/cpu.h"
 #include "compute/cpu/image.h"
-#include "base/rng.h"
 
 /* ---- boxes ---- */
 
 typedef struct box {
     int rank;
-    size_t size; /* bytes of an element */
+    size_t size;                                                            /* bytes of an element */
     int64_t dim[GD_RANK_MAX], to_step[GD_RANK_MAX], from_step[GD_RANK_MAX]; /* steps in elements */
     int64_t to_at, from_at;
 } box;
@@ -33,7 +33,8 @@ static void box_simplify(box *b) {
     for (int i = 0; i < b->rank; i++) {
         if (b->dim[i] == 1) continue;
         int last = kept - 1;
-        if (kept && b->to_step[last] == b->dim[i] * b->to_step[i] && b->from_step[last] == b->dim[i] * b->from_step[i]) {
+        if (kept && b->to_step[last] == b->dim[i] * b->to_step[i] &&
+            b->from_step[last] == b->dim[i] * b->from_step[i]) {
             b->dim[last] *= b->dim[i];
             b->to_step[last] = b->to_step[i];
             b->from_step[last] = b->from_step[i];
@@ -46,11 +47,11 @@ static void box_simplify(box *b) {
     b->rank = kept;
 }
 
-#define COPY_LOOP(type)                                                                             \
-    do {                                                                                            \
-        type *to_ = (type *)to;                                                                     \
-        const type *from_ = (const type *)from;                                                     \
-        for (int64_t i = 0; i < n; i++) to_[i * ts] = from_[i * fs];                                \
+#define COPY_LOOP(type)                                                                                                \
+    do {                                                                                                               \
+        type *to_ = (type *)to;                                                                                        \
+        const type *from_ = (const type *)from;                                                                        \
+        for (int64_t i = 0; i < n; i++) to_[i * ts] = from_[i * fs];                                                   \
     } while (0)
 
 static void copy_run(void *to, int64_t ts, const void *from, int64_t fs, int64_t n, size_t size) {
@@ -145,7 +146,7 @@ typedef struct leaf {
     gd_node out;
     int64_t samples, draws; /* RANDOM; CONST: one sample of all elements */
     gd_attr attr;
-    bool nothing;           /* INPUT, PARAM: bound by the caller */
+    bool nothing; /* INPUT, PARAM: bound by the caller */
 } leaf;
 
 static gd_status run_const(gd__kernel *k, const gd_memory *m) {
@@ -165,7 +166,7 @@ static gd_status run_random(gd__kernel *k, const gd_memory *m) {
     bool normal = l->attr.kind == GD_RANDOM_NORMAL;
     uint32_t draws = (uint32_t)l->draws;
     /* One draw costs some tens of operations. */
-#pragma omp parallel for num_threads(gd__threads_for(l->samples *l->draws * 16)) schedule(static)
+#pragma omp parallel for num_threads(gd__threads_for(l->samples * l->draws * 16)) schedule(static)
     for (int64_t n = 0; n < l->samples; n++) {
         uint64_t sample = m->args->sample + (uint64_t)n;
         if (normal) gd_rng_normal(&r, sample, 0, draws, to + n * l->draws);

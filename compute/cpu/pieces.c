@@ -13,8 +13,10 @@
 #include "compute/cpu/cpu.h"
 
 enum {
-    PIECES = 16, MIN_FILTERS = 32,       /* weights                                                  */
-    PRODUCT_PIECES = 8, MIN_BLOCK = 32   /* fewer: every piece of a product packs one operand again */
+    PIECES = 16,
+    MIN_FILTERS = 32, /* weights                                                  */
+    PRODUCT_PIECES = 8,
+    MIN_BLOCK = 32 /* fewer: every piece of a product packs one operand again */
 };
 static const int64_t PARTIAL_FLOATS = 1 << 22; /* of all partial weight gradients together */
 
@@ -75,13 +77,10 @@ gd_status gd__pieces_matmul(gd_dnnl *d, const gd_dnnl_matmul *mm, gd__pieces *ou
 
 static size_t dy_block_bytes(const gd__pieces *p) {
     const gd_dnnl_conv *c = &p->block;
-    return p->filter_blocks == 1 ? 0
-                                 : gd__align64((size_t)(c->n * c->p * c->q * c->k) * gd_dtype_bytes(c->in_type));
+    return p->filter_blocks == 1 ? 0 : gd__align64((size_t)(c->n * c->p * c->q * c->k) * gd_dtype_bytes(c->in_type));
 }
 
-static int64_t weights_of(const gd__pieces *p) {
-    return p->all_k * p->block.r * p->block.s * p->block.c;
-}
+static int64_t weights_of(const gd__pieces *p) { return p->all_k * p->block.r * p->block.s * p->block.c; }
 
 static gd_status make_weights(gd_dnnl *d, gd__pieces *p) {
     const gd_dnnl_conv *c = &p->block;
@@ -135,7 +134,7 @@ static const void *copy_dy(const gd__pieces *p, const gd__piece *x, const char *
 
 static void add_partials(const gd__pieces *p, const float *partial, float *out) {
     int64_t n = weights_of(p);
-#pragma omp parallel for simd num_threads(gd__threads_for(n *p->image_blocks)) schedule(static)
+#pragma omp parallel for simd num_threads(gd__threads_for(n * p->image_blocks)) schedule(static)
     for (int64_t i = 0; i < n; i++) {
         float s = partial[i];
         for (int b = 1; b < p->image_blocks; b++) s += partial[b * n + i];

@@ -5,8 +5,8 @@
 #else
 #pragma GCC target("avx2")
 #endif
-#define GD__VSET gd__vkernels_avx2
-#define GD__VNAME "avx2"
+#define GD__VSET   gd__vkernels_avx2
+#define GD__VNAME  "avx2"
 #define GD__VBYTES 32
 #include "compute/cpu/vkernels_template.h"
 #if defined(__clang__)

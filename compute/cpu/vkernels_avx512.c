@@ -5,8 +5,8 @@
 #else
 #pragma GCC target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512")
 #endif
-#define GD__VSET gd__vkernels_avx512
-#define GD__VNAME "avx512"
+#define GD__VSET   gd__vkernels_avx512
+#define GD__VNAME  "avx512"
 #define GD__VBYTES 64
 #include "compute/cpu/vkernels_template.h"
 #if defined(__clang__)

@@ -1,6 +1,6 @@
 /* compute/cpu/vkernels_base.c -- for every processor, and the choice among the others. */
-#define GD__VSET gd__vkernels_base
-#define GD__VNAME "base"
+#define GD__VSET   gd__vkernels_base
+#define GD__VNAME  "base"
 #define GD__VBYTES 16
 #include "compute/cpu/vkernels_template.h"
 

@@ -10,11 +10,13 @@
 #include <string.h>
 
 enum {
-    MIN_BLOCK_BYTES = 2 << 20, MAX_BLOCK_BYTES = 4 << 20,   /* V and M of one thread         */
-    MIN_SHARED_BYTES = 4 << 20, MAX_SHARED_BYTES = 16 << 20, /* V of both sides, weight pass */
+    MIN_BLOCK_BYTES = 2 << 20,
+    MAX_BLOCK_BYTES = 4 << 20, /* V and M of one thread         */
+    MIN_SHARED_BYTES = 4 << 20,
+    MAX_SHARED_BYTES = 16 << 20, /* V of both sides, weight pass */
     MIN_CHANNELS = 16,
-    ROW_BLOCK = 48,        /* rows of d in one task; every kernel's rows divide it */
-    MIN_TILES = 64         /* fewer do not pay for the transform of the weights    */
+    ROW_BLOCK = 48, /* rows of d in one task; every kernel's rows divide it */
+    MIN_TILES = 64  /* fewer do not pay for the transform of the weights    */
 };
 
 /* ---- plan ---- */
@@ -22,8 +24,8 @@ enum {
 static bool fits(const gd_dnnl_conv *c) {
     for (int i = 0; i < 4; i++)
         if (c->pad[i] != 1) return false;
-    return c->r == 4 && c->s == 4 && c->stride == 2 && c->h == 2 * c->p && c->w == 2 * c->q && c->c % MIN_CHANNELS == 0 &&
-           c->k % MIN_CHANNELS == 0;
+    return c->r == 4 && c->s == 4 && c->stride == 2 && c->h == 2 * c->p && c->w == 2 * c->q &&
+           c->c % MIN_CHANNELS == 0 && c->k % MIN_CHANNELS == 0;
 }
 
 static void plan_shape(const gd_dnnl_conv *c, const gd__wino_kernels *k, gd__wino_shape *s) {
@@ -142,7 +144,8 @@ static void transform_weights(const job *j) {
     int columns = j->x->kernels->columns;
     if (j->x->pass == GD_DNNL_FORWARD) {
 #pragma omp for schedule(static)
-        for (int64_t panel = 0; panel < s->k_wide / columns; panel++) j->x->kernels->weights_forward(s, j->w, panel, j->u);
+        for (int64_t panel = 0; panel < s->k_wide / columns; panel++)
+            j->x->kernels->weights_forward(s, j->w, panel, j->u);
         return;
     }
     int64_t panels = s->c_wide / columns;
@@ -166,7 +169,8 @@ static void add_products(const job *j, int64_t task, int64_t count, bool add) {
     const gd__wino_kernels *k = j->x->kernels;
     const gd__wino_shape *s = &j->x->shape;
     int64_t vs = v_step(j->x), ms = m_step(j->x), d_rows = gd__wino_d_rows(s, k->rows), ds = 4 * s->c + WINO_PAD;
-    int64_t per_point = (d_rows + ROW_BLOCK - 1) / ROW_BLOCK, point = task / per_point, row = task % per_point * ROW_BLOCK;
+    int64_t per_point = (d_rows + ROW_BLOCK - 1) / ROW_BLOCK, point = task / per_point,
+            row = task % per_point * ROW_BLOCK;
     int64_t rows = d_rows - row < ROW_BLOCK ? d_rows - row : ROW_BLOCK;
     k->outer(j->m + point * s->block * ms + row, ms, j->v + point * s->block * vs, vs, count, rows, 4 * s->c, add,
              j->u + (point * d_rows + row) * ds, ds);

@@ -6,9 +6,9 @@
 #pragma GCC target("avx2,fma")
 #endif
 #include <immintrin.h>
-#define GD__WSET gd__wino_avx2
-#define GD__WNAME "avx2"
-#define GD__WROWS 6
+#define GD__WSET     gd__wino_avx2
+#define GD__WNAME    "avx2"
+#define GD__WROWS    6
 #define GD__WVECTORS 2
 enum { LANES = 8 };
 typedef __m256 vector;

@@ -6,9 +6,9 @@
 #pragma GCC target("avx512f,avx512dq,fma,prefer-vector-width=512")
 #endif
 #include <immintrin.h>
-#define GD__WSET gd__wino_avx512
-#define GD__WNAME "avx512"
-#define GD__WROWS 12
+#define GD__WSET     gd__wino_avx512
+#define GD__WNAME    "avx512"
+#define GD__WROWS    12
 #define GD__WVECTORS 2
 enum { LANES = 16 };
 typedef __m512 vector;

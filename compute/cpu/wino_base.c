@@ -1,7 +1,7 @@
 /* compute/cpu/wino_base.c -- for every processor (the compiler's 128-bit vectors), and the choice. */
-#define GD__WSET gd__wino_base
-#define GD__WNAME "base"
-#define GD__WROWS 4
+#define GD__WSET     gd__wino_base
+#define GD__WNAME    "base"
+#define GD__WROWS    4
 #define GD__WVECTORS 2
 enum { LANES = 4 };
 typedef float vector __attribute__((vector_size(16)));

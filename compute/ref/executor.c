@@ -22,8 +22,7 @@ static gd_status prepare(const gd_view *v, size_t *scratch, size_t *shared_bytes
     return GD_OK;
 }
 
-static const double *input(const gd_view *v, const gd_node_info *n, int i, const gd_memory *m,
-                           gd_shape *s) {
+static const double *input(const gd_view *v, const gd_node_info *n, int i, const gd_memory *m, gd_shape *s) {
     if (n->in[i] == GD_NONE) return NULL;
     *s = gd_node_shape(v->graph, n->in[i]);
     return m->node[n->in[i]];

@@ -3,9 +3,7 @@
 
 #include "compute/ref/ref.h"
 
-static void clear(const gd__ref_call *c) {
-    memset(c->y, 0, (size_t)gd_shape_count(c->n->shape) * sizeof(double));
-}
+static void clear(const gd__ref_call *c) { memset(c->y, 0, (size_t)gd_shape_count(c->n->shape) * sizeof(double)); }
 
 /* y[m,n] = sum over l of A[m,l] B[l,n], where A and B are read by their steps. */
 static void matmul(const gd__ref_call *c) {

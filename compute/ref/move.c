@@ -38,8 +38,7 @@ static void copy_row(const box *b, double *to, const double *from) {
     for (int64_t i = 0; i < n; i++) to[i * ts] = from[i * fs];
 }
 
-static void walk(const box *b, void (*row)(const box *, double *, const double *), double *to,
-                 const double *from) {
+static void walk(const box *b, void (*row)(const box *, double *, const double *), double *to, const double *from) {
     const int64_t *t = b->to_step, *f = b->from_step;
     to += b->to_at;
     from += b->from_at;
@@ -49,9 +48,7 @@ static void walk(const box *b, void (*row)(const box *, double *, const double *
                 row(b, to + i * t[0] + j * t[1] + k * t[2], from + i * f[0] + j * f[1] + k * f[2]);
 }
 
-static void clear(const gd__ref_call *c) {
-    memset(c->y, 0, (size_t)gd_shape_count(c->n->shape) * sizeof(double));
-}
+static void clear(const gd__ref_call *c) { memset(c->y, 0, (size_t)gd_shape_count(c->n->shape) * sizeof(double)); }
 
 static void broadcast(const gd__ref_call *c) {
     box b = box_over(c->n->shape, c->n->shape, c->sa);
@@ -143,7 +140,6 @@ void gd__ref_move(const gd__ref_call *c) {
     case GD_OP_FOLD_REFLECT:
     case GD_OP_SUMPOOL: image(c, false); break;
     default: /* RESHAPE, ALLREDUCE: the same elements, often the same memory */
-        if (c->y != c->a)
-            memcpy(c->y, c->a, (size_t)gd_shape_count(c->n->shape) * sizeof(double));
+        if (c->y != c->a) memcpy(c->y, c->a, (size_t)gd_shape_count(c->n->shape) * sizeof(double));
     }
 }

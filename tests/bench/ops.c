@@ -65,7 +65,8 @@ static double one_conv(gd_op op, int64_t batch, const layer *l, gd_dtype t, char
     gd_graph *g;
     rig r;
     rig_ok(gd_graph_new(1, &g));
-    gd_shape x = gd_shape4(batch, l->h, l->h, l->c), w = gd_shape4(l->k, 4, 4, l->c), y = gd_shape4(batch, l->p, l->p, l->k);
+    gd_shape x = gd_shape4(batch, l->h, l->h, l->c), w = gd_shape4(l->k, 4, 4, l->c),
+             y = gd_shape4(batch, l->p, l->p, l->k);
     gd_attr a = {.stride = l->stride, .pad = {l->pad, l->pad, l->pad, l->pad}};
     gd_node in0 = leaf(g, "a", op == GD_OP_CONV_DX ? y : x, t), in1 = leaf(g, "b", op == GD_OP_CONV_DW ? y : w, t);
     if (op != GD_OP_CONV_DW) a.kind = (int32_t)t;
@@ -81,8 +82,8 @@ static double one_conv(gd_op op, int64_t batch, const layer *l, gd_dtype t, char
 
 static void convolutions(int64_t batch, gd_dtype t) {
     static const layer layers[] = {
-        {64, 3, 64, 32, 2, 1}, {32, 64, 128, 16, 2, 1}, {16, 128, 256, 8, 2, 1}, {8, 256, 512, 4, 2, 1},
-        {4, 512, 1, 1, 1, 0},  {4, 512, 100, 1, 1, 0},
+        {64, 3, 64, 32, 2, 1},  {32, 64, 128, 16, 2, 1}, {16, 128, 256, 8, 2, 1},
+        {8, 256, 512, 4, 2, 1}, {4, 512, 1, 1, 1, 0},    {4, 512, 100, 1, 1, 0},
     };
     static const gd_op ops[] = {GD_OP_CONV, GD_OP_CONV_DX, GD_OP_CONV_DW};
     double sum[3] = {0}, flops = 0;
@@ -95,12 +96,12 @@ static void convolutions(int64_t batch, gd_dtype t) {
             char text[128];
             double s = one_conv(ops[o], batch, l, t, text);
             sum[o] += s;
-            printf("  %-8s %3lldx%-3lld %4lld -> %-4lld %8.2f ms %7.0f GFLOP/s  %s\n", gd_op_text(ops[o]), (long long)l->h,
-                   (long long)l->h, (long long)l->c, (long long)l->k, 1e3 * s, 1e-9 * work / s, text);
+            printf("  %-8s %3lldx%-3lld %4lld -> %-4lld %8.2f ms %7.0f GFLOP/s  %s\n", gd_op_text(ops[o]),
+                   (long long)l->h, (long long)l->h, (long long)l->c, (long long)l->k, 1e3 * s, 1e-9 * work / s, text);
         }
     }
-    printf("  all      forward %.1f ms (%.0f GFLOP/s), dx %.1f (%.0f), dw %.1f (%.0f)\n", 1e3 * sum[0], 1e-9 * flops / sum[0],
-           1e3 * sum[1], 1e-9 * flops / sum[1], 1e3 * sum[2], 1e-9 * flops / sum[2]);
+    printf("  all      forward %.1f ms (%.0f GFLOP/s), dx %.1f (%.0f), dw %.1f (%.0f)\n", 1e3 * sum[0],
+           1e-9 * flops / sum[0], 1e3 * sum[1], 1e-9 * flops / sum[1], 1e3 * sum[2], 1e-9 * flops / sum[2]);
 }
 
 /* ---- groups ---- */

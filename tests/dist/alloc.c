@@ -86,8 +86,9 @@ static long count_allocations(gd_comm *c, const gd_train_config *config) {
 static void iterations_allocate_nothing(void) {
     gd_comm *self;
     EXPECT_OK(gd_comm_self(&self));
-    const gd_schedule_spec schedules[] = {
-        {.d_steps = 2, .g_steps = 1}, {.d_steps = 1, .g_steps = 1, .share_fake = true}, {.d_steps = 1, .g_steps = 1, .simultaneous = true}};
+    const gd_schedule_spec schedules[] = {{.d_steps = 2, .g_steps = 1},
+                                          {.d_steps = 1, .g_steps = 1, .share_fake = true},
+                                          {.d_steps = 1, .g_steps = 1, .simultaneous = true}};
     for (int k = 0; k < 3; k++)
         for (int shards = 1; shards <= 3; shards += 2) {
             gd_train_config c = tiny_config();

@@ -6,13 +6,15 @@ static gd_dataset *data;
 static size_t state_bytes(const gd_trainer *t, const char *prefix) {
     size_t bytes = 0;
     for (int i = 0; i < t->state.count; i++)
-        if (!strncmp(t->state.tensor[i].name, prefix, strlen(prefix))) bytes += (size_t)gd_shape_count(t->state.tensor[i].shape) * sizeof(float);
+        if (!strncmp(t->state.tensor[i].name, prefix, strlen(prefix)))
+            bytes += (size_t)gd_shape_count(t->state.tensor[i].shape) * sizeof(float);
     return bytes;
 }
 
 /* Padding to cache lines is at most one line a tensor. */
 static void expect_about(size_t claimed, size_t bytes, int tensors, const char *what) {
-    EXPECT(claimed >= bytes && claimed <= bytes + (size_t)tensors * 64, "%s: %zu bytes said, %zu there", what, claimed, bytes);
+    EXPECT(claimed >= bytes && claimed <= bytes + (size_t)tensors * 64, "%s: %zu bytes said, %zu there", what, claimed,
+           bytes);
 }
 
 static void expect_cost(const gd_train_config *c, int moments) {
@@ -42,12 +44,13 @@ static void expect_cost(const gd_train_config *c, int moments) {
         collective += s.collective_bytes * (size_t)times;
     }
     shared += gd_program_get_stats(t->sampler).shared_bytes + GD__SAMPLER_BATCH * (6 + 256) * sizeof(float);
-    EXPECT(cost.activation_bytes == shared + local * t->memory_bytes, "%zu and %zu", cost.activation_bytes, shared + local * t->memory_bytes);
+    EXPECT(cost.activation_bytes == shared + local * t->memory_bytes, "%zu and %zu", cost.activation_bytes,
+           shared + local * t->memory_bytes);
     EXPECT(fabs(cost.flops - flops) <= 1e-9 * flops && flops > 0);
     EXPECT(cost.collective_bytes == collective && (collective > 0) == (t->shards > 1));
     EXPECT(cost.loader_bytes >= 2 * TINY_BATCH * 256);
-    EXPECT(cost.total_bytes == cost.param_bytes + cost.grad_bytes + cost.optimizer_bytes + cost.ema_bytes + cost.activation_bytes +
-                                   cost.loader_bytes);
+    EXPECT(cost.total_bytes == cost.param_bytes + cost.grad_bytes + cost.optimizer_bytes + cost.ema_bytes +
+                                   cost.activation_bytes + cost.loader_bytes);
     gd_trainer_free(t);
 }
 
@@ -70,7 +73,8 @@ static void ranks_share_the_work(void) {
     EXPECT(fabs(4 * four.flops - one.flops) <= 1e-9 * one.flops);
     EXPECT(four.param_bytes == one.param_bytes && four.params[0] == one.params[0]);
     EXPECT(four.loader_bytes == one.loader_bytes / 4);
-    EXPECT_ERROR(gd_train_estimate(&c, data, 5, &four), CONFIG, "global batch 12 over 5 ranks does not divide; use 10 or 15");
+    EXPECT_ERROR(gd_train_estimate(&c, data, 5, &four), CONFIG,
+                 "global batch 12 over 5 ranks does not divide; use 10 or 15");
 }
 
 int main(void) {

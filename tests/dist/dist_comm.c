@@ -62,7 +62,8 @@ static void gathers(void) {
         memset(mine, 'a' + rank, n);
         EXPECT_OK(gd_comm_allgather(comm, mine, n, all));
         for (int r = 0; r < size; r++)
-            for (size_t i = 0; i < n; i++) EXPECT(all[(size_t)r * n + i] == 'a' + r, "part %d, byte %zu of %zu", r, i, n);
+            for (size_t i = 0; i < n; i++)
+                EXPECT(all[(size_t)r * n + i] == 'a' + r, "part %d, byte %zu of %zu", r, i, n);
         free(mine);
         free(all);
     }
@@ -82,7 +83,8 @@ static void sums_of_integers(void) {
 
 /* Every rank makes all parts itself and adds them as tree.h says. */
 static void sums_are_the_tree(void) {
-    float *all = malloc((size_t)size * LONG * sizeof *all), *want = malloc(LONG * sizeof *want), *mine = malloc(LONG * sizeof *mine);
+    float *all = malloc((size_t)size * LONG * sizeof *all), *want = malloc(LONG * sizeof *want),
+          *mine = malloc(LONG * sizeof *mine);
     const float **part = malloc((size_t)size * sizeof *part);
     EXPECT(all && want && mine && part);
     for (int r = 0; r < size; r++) {
@@ -195,9 +197,16 @@ static void self(void) {
 
 int main(void) {
     const rig_test tests[] = {
-        RIG_TEST(ranks_and_hosts),   RIG_TEST(broadcasts), RIG_TEST(broadcasts_that_do_not_block), RIG_TEST(gathers),
-        RIG_TEST(sums_of_integers),  RIG_TEST(sums_are_the_tree), RIG_TEST(sums_of_leaves), RIG_TEST(agreement),
-        RIG_TEST(several_hosts),     RIG_TEST(self),
+        RIG_TEST(ranks_and_hosts),
+        RIG_TEST(broadcasts),
+        RIG_TEST(broadcasts_that_do_not_block),
+        RIG_TEST(gathers),
+        RIG_TEST(sums_of_integers),
+        RIG_TEST(sums_are_the_tree),
+        RIG_TEST(sums_of_leaves),
+        RIG_TEST(agreement),
+        RIG_TEST(several_hosts),
+        RIG_TEST(self),
     };
     return rig_main(tests, sizeof tests / sizeof *tests);
 }

@@ -42,8 +42,9 @@ static void reduce(size_t n, int parts, size_t bucket) {
         EXPECT_OK(gd_reducer_finish(r));
         const float *got = gd_reducer_arena(r, 0);
         for (size_t i = 0; i < n; i++)
-            EXPECT(!memcmp(got + i, want + i, sizeof *got), "%zu floats, %d parts, bucket %zu, round %d: element %zu is %a, not %a",
-                   n, parts, bucket, (int)round, i, (double)got[i], (double)want[i]);
+            EXPECT(!memcmp(got + i, want + i, sizeof *got),
+                   "%zu floats, %d parts, bucket %zu, round %d: element %zu is %a, not %a", n, parts, bucket,
+                   (int)round, i, (double)got[i], (double)want[i]);
         free(want);
     }
     gd_reducer_free(r);

@@ -39,7 +39,10 @@ static void flip_a_bit(void) {
     bits ^= 1;
     memcpy(p, &bits, 4);
 }
-static void flip_a_moment(void) { trainer->group[GD_GROUP_D].moment[1][1] *= 1.0001f; trainer->group[GD_GROUP_D].moment[1][1] += 1e-9f; }
+static void flip_a_moment(void) {
+    trainer->group[GD_GROUP_D].moment[1][1] *= 1.0001f;
+    trainer->group[GD_GROUP_D].moment[1][1] += 1e-9f;
+}
 static void flip_a_statistic(void) { trainer->buffer[0][0] += 1e-3f; }
 static void nothing(void) {}
 
@@ -53,7 +56,8 @@ static void losses_that_are_not_finite(void) {
             c.gan.sync = sync;
             gd_status st = run_with_fault(&c, d_weight_becomes_nan, 2, bad, 6);
             if (!sync && size > 1) snprintf(text, sizeof text, "step 3: loss_d is not a number on rank %d alone", bad);
-            EXPECT(st == GD_NUMERIC && strstr(gd_error_message(), text), "%s: %s", gd_status_name(st), gd_error_message());
+            EXPECT(st == GD_NUMERIC && strstr(gd_error_message(), text), "%s: %s", gd_status_name(st),
+                   gd_error_message());
             gd_trainer_free(trainer);
         }
 }
@@ -64,7 +68,8 @@ static void generators_that_are_not_finite(void) {
     void (*const kinds[])(void) = {g_weight_becomes_nan, g_weight_becomes_infinite};
     for (int k = 0; k < 2; k++) {
         gd_status st = run_with_fault(&c, kinds[k], 2, size - 1, 6);
-        EXPECT(st == GD_NUMERIC && strstr(gd_error_message(), "step 3: "), "%s: %s", gd_status_name(st), gd_error_message());
+        EXPECT(st == GD_NUMERIC && strstr(gd_error_message(), "step 3: "), "%s: %s", gd_status_name(st),
+               gd_error_message());
         gd_trainer_free(trainer);
     }
 }
@@ -76,7 +81,8 @@ static void early_updates_are_watched(void) {
     c.weight_clip = 0.05;
     c.optimizer[GD_GROUP_D] = (gd_optimizer_spec){.kind = GD_SGD, .lr = 1e38};
     gd_status st = run_with_fault(&c, d_weight_becomes_nan, 1, 0, 3);
-    EXPECT(st == GD_NUMERIC && strstr(gd_error_message(), "step 2: "), "%s: %s", gd_status_name(st), gd_error_message());
+    EXPECT(st == GD_NUMERIC && strstr(gd_error_message(), "step 2: "), "%s: %s", gd_status_name(st),
+           gd_error_message());
     gd_trainer_free(trainer);
 }
 
@@ -126,7 +132,8 @@ static void a_save_compares_replicas(void) {
     if (rank == 0) EXPECT_OK(gd_dir_remove(c.checkpoint_dir));
     EXPECT_OK(gd_comm_barrier(comm));
     gd_status st = run_with_fault(&c, flip_a_bit, 1, size - 1, 6);
-    EXPECT(st == GD_DIVERGED && strstr(gd_error_message(), "step 3: "), "%s: %s", gd_status_name(st), gd_error_message());
+    EXPECT(st == GD_DIVERGED && strstr(gd_error_message(), "step 3: "), "%s: %s", gd_status_name(st),
+           gd_error_message());
     EXPECT(access(c.checkpoint_dir, F_OK) != 0); /* nothing was written */
     gd_trainer_free(trainer);
 }
@@ -205,7 +212,8 @@ static void failing_saves_do_not_stop_training(void) {
     EXPECT_OK(gd_comm_barrier(comm));
     EXPECT_OK(gd_trainer_new(comm, &c, data, &h, &t));
     gd_status st = gd_trainer_run(t, 3);
-    EXPECT(st == (rank ? GD_PEER : GD_CANTCREAT) || st == GD_CANTCREAT, "%s: %s", gd_status_name(st), gd_error_message());
+    EXPECT(st == (rank ? GD_PEER : GD_CANTCREAT) || st == GD_CANTCREAT, "%s: %s", gd_status_name(st),
+           gd_error_message());
     EXPECT(gd_trainer_step(t) == 3);
     if (rank == 0) EXPECT(s.bad == 3 && s.good == 0);
     EXPECT_OK(gd_comm_barrier(comm));
@@ -232,7 +240,8 @@ static void what_does_not_fit_is_refused(void) {
     if (size == 2) expect_new_fails(&c, data, GD_CONFIG, "global batch 13 over 2 ranks does not divide; use 12 or 14");
     if (size == 3) expect_new_fails(&c, data, GD_CONFIG, "global batch 13 over 3 ranks does not divide; use 12 or 15");
     c.gan.global_batch = 1;
-    if (size == 4) expect_new_fails(&c, data, GD_CONFIG, "global batch 1 over 4 ranks does not divide; use 4, or another");
+    if (size == 4)
+        expect_new_fails(&c, data, GD_CONFIG, "global batch 1 over 4 ranks does not divide; use 4, or another");
     c = tiny_config();
     c.shards = 5;
     expect_new_fails(&c, data, GD_CONFIG, "global batch 12 cannot be cut into 5 shards");
@@ -256,17 +265,25 @@ static void one_failing_rank_is_heard(void) {
     gd_trainer *t;
     if (rank == size - 1) c.executor = gd_executor_ref();
     gd_status st = gd_trainer_new(comm, &c, data, &none, &t);
-    EXPECT(st == (rank == size - 1 ? GD_UNSUP : GD_PEER) && strstr(gd_error_message(), "executor ref"), "%s", gd_error_message());
+    EXPECT(st == (rank == size - 1 ? GD_UNSUP : GD_PEER) && strstr(gd_error_message(), "executor ref"), "%s",
+           gd_error_message());
     c = tiny_config();
     EXPECT(tiny_train(comm, &c, data, 1, NULL) != 0); /* nothing is left over */
 }
 
 int main(void) {
     const rig_test tests[] = {
-        RIG_TEST(losses_that_are_not_finite),     RIG_TEST(generators_that_are_not_finite), RIG_TEST(early_updates_are_watched),
-        RIG_TEST(a_bad_step_is_not_saved),        RIG_TEST(replicas_that_differ_are_named), RIG_TEST(a_save_compares_replicas),
-        RIG_TEST(equal_replicas_pass),            RIG_TEST(failing_hooks_end_all_ranks),    RIG_TEST(failing_saves_do_not_stop_training),
-        RIG_TEST(what_does_not_fit_is_refused),   RIG_TEST(one_failing_rank_is_heard),
+        RIG_TEST(losses_that_are_not_finite),
+        RIG_TEST(generators_that_are_not_finite),
+        RIG_TEST(early_updates_are_watched),
+        RIG_TEST(a_bad_step_is_not_saved),
+        RIG_TEST(replicas_that_differ_are_named),
+        RIG_TEST(a_save_compares_replicas),
+        RIG_TEST(equal_replicas_pass),
+        RIG_TEST(failing_hooks_end_all_ranks),
+        RIG_TEST(failing_saves_do_not_stop_training),
+        RIG_TEST(what_does_not_fit_is_refused),
+        RIG_TEST(one_failing_rank_is_heard),
     };
     data = tiny_data(100);
     int failed = rig_main(tests, sizeof tests / sizeof *tests);

@@ -39,7 +39,8 @@ static uint64_t go_on(gd_comm *c, const gd_train_config *config, int64_t from, i
     int64_t step = -1;
     EXPECT_OK(gd_trainer_new(c, config, data, &none, &t));
     EXPECT_OK(gd_trainer_resume(t, &step));
-    EXPECT(step == from && gd_trainer_step(t) == from, "resumed at step %lld, not %lld", (long long)step, (long long)from);
+    EXPECT(step == from && gd_trainer_step(t) == from, "resumed at step %lld, not %lld", (long long)step,
+           (long long)from);
     EXPECT_OK(gd_trainer_run(t, steps));
     uint64_t hash = gd_trainer_state_hash(t);
     gd_trainer_free(t);
@@ -66,9 +67,10 @@ static void resumed_is_as_never_stopped(void) {
 static void resumed_with_other_optimisers(void) {
     start_test("kinds");
     gd_train_config c = saving_config();
-    c.optimizer[GD_GROUP_G] = (gd_optimizer_spec){.kind = GD_SGD, .lr = 1e-2, .momentum = 0.5, .momentum_final = 0.9, .momentum_steps = 6};
-    c.optimizer[GD_GROUP_D] = (gd_optimizer_spec){.kind = GD_RMSPROP, .lr = 1e-3, .alpha = 0.99, .eps = 1e-8,
-                                                  .decay = GD_DECAY_EXPONENTIAL, .decay_rate = 1.01};
+    c.optimizer[GD_GROUP_G] =
+        (gd_optimizer_spec){.kind = GD_SGD, .lr = 1e-2, .momentum = 0.5, .momentum_final = 0.9, .momentum_steps = 6};
+    c.optimizer[GD_GROUP_D] = (gd_optimizer_spec){
+        .kind = GD_RMSPROP, .lr = 1e-3, .alpha = 0.99, .eps = 1e-8, .decay = GD_DECAY_EXPONENTIAL, .decay_rate = 1.01};
     c.schedule = (gd_schedule_spec){.d_steps = 2, .g_steps = 1, .warmup_steps = 2, .warmup_d_steps = 3};
     c.ema_start = 3;
     gd_train_config through = unsaved(c);
@@ -135,7 +137,8 @@ static void old_checkpoints_go(void) {
     tiny_train(comm, &c, data, 5, NULL);
     EXPECT_OK(gd_comm_barrier(comm)); /* rank 0 deletes */
     EXPECT_OK(gd_checkpoint_list(folder, &paths, &count));
-    EXPECT(count == 2 && strstr(paths[0], "step-000000000005") && strstr(paths[1], "step-000000000004"), "%d left", count);
+    EXPECT(count == 2 && strstr(paths[0], "step-000000000005") && strstr(paths[1], "step-000000000004"), "%d left",
+           count);
     gd_checkpoint_list_free(paths, count);
 }
 
@@ -152,7 +155,8 @@ static void damage(int64_t step) {
         snprintf(path, sizeof path, "%s/step-%012lld", folder, (long long)step);
         EXPECT(gd_io_system()->list(path, &names, &n) == 0);
         for (size_t i = 0; i < n; i++)
-            if (!strncmp(names[i], "shard-0000", 10)) snprintf(path, sizeof path, "%s/step-%012lld/%s", folder, (long long)step, names[i]);
+            if (!strncmp(names[i], "shard-0000", 10))
+                snprintf(path, sizeof path, "%s/step-%012lld/%s", folder, (long long)step, names[i]);
         gd_io_free_names(names, n);
         EXPECT_OK(gd_file_read(path, 1 << 24, &read, &bytes));
         char *content = read;
@@ -173,7 +177,8 @@ static void damaged_ones_are_passed_over(void) {
     gd_log_set_sink(keep_warning, NULL);
     EXPECT_OK(gd_log_configure("warn"));
     EXPECT(go_on(comm, &c, 4, 7) == want);
-    EXPECT(strstr(warnings, "step-000000000006 is not usable") && strstr(warnings, "shard-0000"), "warnings: %s", warnings);
+    EXPECT(strstr(warnings, "step-000000000006 is not usable") && strstr(warnings, "shard-0000"), "warnings: %s",
+           warnings);
     EXPECT_OK(gd_log_configure("error"));
     gd_log_set_sink(NULL, NULL);
 }
@@ -258,7 +263,8 @@ static void leave_with(int kind, int step, gd_status want_status, int64_t saved)
     EXPECT(gd_trainer_step(wishing) == (kind == 1 ? 5 : step));
     uint64_t hash = gd_trainer_state_hash(wishing);
     gd_trainer_free(wishing);
-    if (kind == 2 && st == GD_REQUEUE) EXPECT(strstr(gd_error_message(), "step 3: saved on request"), "%s", gd_error_message());
+    if (kind == 2 && st == GD_REQUEUE)
+        EXPECT(strstr(gd_error_message(), "step 3: saved on request"), "%s", gd_error_message());
     if (kind == 1) EXPECT(hash == tiny_train(comm, &through, data, 5, NULL));
     char **paths, want[64];
     int count;
@@ -285,10 +291,11 @@ static void requests_are_followed_by_all(void) {
 
 int main(void) {
     const rig_test tests[] = {
-        RIG_TEST(resumed_is_as_never_stopped),  RIG_TEST(resumed_with_other_optimisers), RIG_TEST(the_number_of_ranks_may_change),
-        RIG_TEST(nothing_there_starts_at_zero), RIG_TEST(a_checkpoint_can_be_named),     RIG_TEST(old_checkpoints_go),
-        RIG_TEST(damaged_ones_are_passed_over), RIG_TEST(no_good_one_is_no_fresh_start), RIG_TEST(another_run_is_refused),
-        RIG_TEST(requests_are_followed_by_all),
+        RIG_TEST(resumed_is_as_never_stopped),    RIG_TEST(resumed_with_other_optimisers),
+        RIG_TEST(the_number_of_ranks_may_change), RIG_TEST(nothing_there_starts_at_zero),
+        RIG_TEST(a_checkpoint_can_be_named),      RIG_TEST(old_checkpoints_go),
+        RIG_TEST(damaged_ones_are_passed_over),   RIG_TEST(no_good_one_is_no_fresh_start),
+        RIG_TEST(another_run_is_refused),         RIG_TEST(requests_are_followed_by_all),
     };
     gd_log_set_stderr(false);
     data = tiny_data(100);

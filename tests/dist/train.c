@@ -18,8 +18,10 @@ static void losses_agree_to_rounding(void) {
     if (rank) return;
     EXPECT(alone.n == 20 && together.n == 20);
     for (int i = 0; i < 20; i++) {
-        EXPECT(relative(alone.loss_d[i], together.loss_d[i]) < 1e-5, "step %d: loss_d %.9g, alone %.9g", i + 1, together.loss_d[i], alone.loss_d[i]);
-        EXPECT(relative(alone.loss_g[i], together.loss_g[i]) < 1e-5, "step %d: loss_g %.9g, alone %.9g", i + 1, together.loss_g[i], alone.loss_g[i]);
+        EXPECT(relative(alone.loss_d[i], together.loss_d[i]) < 1e-5, "step %d: loss_d %.9g, alone %.9g", i + 1,
+               together.loss_d[i], alone.loss_d[i]);
+        EXPECT(relative(alone.loss_g[i], together.loss_g[i]) < 1e-5, "step %d: loss_g %.9g, alone %.9g", i + 1,
+               together.loss_g[i], alone.loss_g[i]);
         EXPECT(relative(alone.grad_g[i], together.grad_g[i]) < 1e-3, "step %d: grad_norm_g", i + 1);
     }
     EXPECT(alone.loss_d[0] != alone.loss_d[19]); /* it does train */
@@ -101,18 +103,55 @@ typedef struct schedule_case {
 } schedule_case;
 
 static const schedule_case cases[] = {
-    {"3:1, RMSProp, weight clipping", {.d_steps = 3, .g_steps = 1},
-     {.kind = GD_RMSPROP, .lr = 5e-4, .alpha = 0.99, .eps = 1e-8}, 9, 3, 12, 0.05},
+    {"3:1, RMSProp, weight clipping",
+     {.d_steps = 3, .g_steps = 1},
+     {.kind = GD_RMSPROP, .lr = 5e-4, .alpha = 0.99, .eps = 1e-8},
+     9,
+     3,
+     12,
+     0.05},
     {"1:2, SGD", {.d_steps = 1, .g_steps = 2}, {.kind = GD_SGD, .lr = 1e-2}, 3, 6, 9, 0},
-    {"simultaneous, momentum ramp and decay", {.d_steps = 1, .g_steps = 1, .simultaneous = true},
-     {.kind = GD_SGD, .lr = 1e-2, .momentum = 0.5, .momentum_final = 0.7, .momentum_steps = 2, .decay = GD_DECAY_EXPONENTIAL,
-      .decay_rate = 1.1, .lr_floor = 1e-6}, 3, 3, 3, 0},
-    {"shared fake, clipped gradients", {.d_steps = 1, .g_steps = 1, .share_fake = true},
-     {.kind = GD_ADAM, .lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8, .clip_norm = 0.01}, 3, 3, 3, 0},
-    {"shared fake, 2:2, weight decay", {.d_steps = 2, .g_steps = 2, .share_fake = true},
-     {.kind = GD_ADAM, .lr = 2e-4, .beta1 = 0, .beta2 = 0.9, .eps = 1e-8, .weight_decay = 0.1}, 6, 6, 9, 0},
-    {"warm-up burst", {.d_steps = 1, .g_steps = 1, .warmup_steps = 1, .warmup_d_steps = 4},
-     {.kind = GD_ADAM, .lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8, .decay = GD_DECAY_LINEAR, .decay_end = 10}, 6, 3, 9, 0},
+    {"simultaneous, momentum ramp and decay",
+     {.d_steps = 1, .g_steps = 1, .simultaneous = true},
+     {.kind = GD_SGD,
+      .lr = 1e-2,
+      .momentum = 0.5,
+      .momentum_final = 0.7,
+      .momentum_steps = 2,
+      .decay = GD_DECAY_EXPONENTIAL,
+      .decay_rate = 1.1,
+      .lr_floor = 1e-6},
+     3,
+     3,
+     3,
+     0},
+    {"shared fake, clipped gradients",
+     {.d_steps = 1, .g_steps = 1, .share_fake = true},
+     {.kind = GD_ADAM, .lr = 2e-4, .beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8, .clip_norm = 0.01},
+     3,
+     3,
+     3,
+     0},
+    {"shared fake, 2:2, weight decay",
+     {.d_steps = 2, .g_steps = 2, .share_fake = true},
+     {.kind = GD_ADAM, .lr = 2e-4, .beta1 = 0, .beta2 = 0.9, .eps = 1e-8, .weight_decay = 0.1},
+     6,
+     6,
+     9,
+     0},
+    {"warm-up burst",
+     {.d_steps = 1, .g_steps = 1, .warmup_steps = 1, .warmup_d_steps = 4},
+     {.kind = GD_ADAM,
+      .lr = 2e-4,
+      .beta1 = 0.5,
+      .beta2 = 0.999,
+      .eps = 1e-8,
+      .decay = GD_DECAY_LINEAR,
+      .decay_end = 10},
+     6,
+     3,
+     9,
+     0},
 };
 
 static void every_schedule_runs(void) {
@@ -130,8 +169,10 @@ static void every_schedule_runs(void) {
         EXPECT_OK(gd_trainer_run(t, 3));
         EXPECT(gd_trainer_state_hash(t) == want, "%s: another state than one rank has", x->name);
         EXPECT(t->counters.updates[GD_GROUP_D] == x->d && t->counters.updates[GD_GROUP_G] == x->g, "%s", x->name);
-        EXPECT(t->counters.draws == (uint64_t)x->draws && t->counters.cursor == (uint64_t)(x->d * TINY_BATCH), "%s", x->name);
-        for (size_t i = 0; x->clip > 0 && i < t->group[GD_GROUP_D].count; i++) EXPECT(fabs(t->group[GD_GROUP_D].param[i]) <= (float)x->clip);
+        EXPECT(t->counters.draws == (uint64_t)x->draws && t->counters.cursor == (uint64_t)(x->d * TINY_BATCH), "%s",
+               x->name);
+        for (size_t i = 0; x->clip > 0 && i < t->group[GD_GROUP_D].count; i++)
+            EXPECT(fabs(t->group[GD_GROUP_D].param[i]) <= (float)x->clip);
         gd_trainer_free(t);
     }
 }
@@ -149,7 +190,8 @@ static void gradients_are_clipped_by_their_norm(void) {
     memcpy(before, a->param, a->count * sizeof *before);
     EXPECT_OK(gd_trainer_run(t, 1));
     double moved = 0;
-    for (size_t i = 0; i < a->count; i++) moved += ((double)a->param[i] - before[i]) * ((double)a->param[i] - before[i]);
+    for (size_t i = 0; i < a->count; i++)
+        moved += ((double)a->param[i] - before[i]) * ((double)a->param[i] - before[i]);
     EXPECT(fabs(sqrt(moved) - 1e-2) < 1e-5, "moved by %.9g", sqrt(moved));
     free(before);
     gd_trainer_free(t);
@@ -227,8 +269,8 @@ static void samples_come_out(void) {
 }
 
 static void metrics_are_complete(void) {
-    static const char *const names[] = {"loss_d", "loss_g", "loss_d_real", "loss_d_fake", "d_real", "d_fake", "d_fake_g",
-                                        "grad_norm_d", "grad_norm_g", "lr_d", "lr_g"};
+    static const char *const names[] = {"loss_d",   "loss_g",      "loss_d_real", "loss_d_fake", "d_real", "d_fake",
+                                        "d_fake_g", "grad_norm_d", "grad_norm_g", "lr_d",        "lr_g"};
     gd_train_config c = tiny_config();
     gd_train_hooks h = {0};
     gd_trainer *t;
@@ -245,10 +287,12 @@ static void metrics_are_complete(void) {
     } else {
         EXPECT(r.n == 0); /* rank 0 only */
     }
-    for (size_t k = 0; k < sizeof names / sizeof *names; k++) EXPECT(gd__metric_index(t, names[k]) >= 0, "%s", names[k]);
+    for (size_t k = 0; k < sizeof names / sizeof *names; k++)
+        EXPECT(gd__metric_index(t, names[k]) >= 0, "%s", names[k]);
     gd_train_times times;
     gd_trainer_times(t, &times);
-    EXPECT(times.iterations == 5 && times.total > 0 && times.total_min <= times.total && times.d_step > 0 && times.g_step > 0);
+    EXPECT(times.iterations == 5 && times.total > 0 && times.total_min <= times.total && times.d_step > 0 &&
+           times.g_step > 0);
     EXPECT(times.d_step + times.g_step < 1.5 * times.total + 0.05 && times.optimizer > 0);
     gd_trainer_times_reset(t);
     gd_trainer_times(t, &times);
@@ -288,11 +332,12 @@ static bool has_tensor(const gd_trainer *t, const char *name) {
 }
 
 static void tensors_have_their_names(void) {
-    static const char *const all[] = {"G/main.0.weight", "D/main.0.weight", "G/main.1.running_mean", "ema/G/main.0.weight",
-                                      "ema/G/main.1.running_mean", "adam.m/G/main.0.weight", "adam.v/G/main.0.weight",
-                                      "rmsprop.v/D/main.0.weight"};
-    static const char *const none_of[] = {"ema/D/main.0.weight", "adam.m/G/main.1.running_mean", "adam.m/D/main.0.weight",
-                                          "rmsprop.m/D/main.0.weight", "sgd.v/G/main.0.weight"};
+    static const char *const all[] = {"G/main.0.weight",        "D/main.0.weight",           "G/main.1.running_mean",
+                                      "ema/G/main.0.weight",    "ema/G/main.1.running_mean", "adam.m/G/main.0.weight",
+                                      "adam.v/G/main.0.weight", "rmsprop.v/D/main.0.weight"};
+    static const char *const none_of[] = {"ema/D/main.0.weight", "adam.m/G/main.1.running_mean",
+                                          "adam.m/D/main.0.weight", "rmsprop.m/D/main.0.weight",
+                                          "sgd.v/G/main.0.weight"};
     gd_train_config c = tiny_config();
     gd_train_hooks none = {0};
     gd_trainer *t;
@@ -324,13 +369,20 @@ static void runs_can_be_continued(void) {
 
 int main(void) {
     const rig_test tests[] = {
-        RIG_TEST(losses_agree_to_rounding),    RIG_TEST(shards_give_the_same_bits),
-        RIG_TEST(threads_give_the_same_bits),  RIG_TEST(hosts_give_the_same_bits),
-        RIG_TEST(other_runs_have_other_bits),  RIG_TEST(every_schedule_runs),
-        RIG_TEST(gradients_are_clipped_by_their_norm), RIG_TEST(local_statistics_keep_replicas_equal),
-        RIG_TEST(one_batch_can_be_learnt),     RIG_TEST(overfitting_keeps_its_batch),
-        RIG_TEST(samples_come_out),            RIG_TEST(metrics_are_complete),
-        RIG_TEST(the_average_moves_as_said),   RIG_TEST(tensors_have_their_names),
+        RIG_TEST(losses_agree_to_rounding),
+        RIG_TEST(shards_give_the_same_bits),
+        RIG_TEST(threads_give_the_same_bits),
+        RIG_TEST(hosts_give_the_same_bits),
+        RIG_TEST(other_runs_have_other_bits),
+        RIG_TEST(every_schedule_runs),
+        RIG_TEST(gradients_are_clipped_by_their_norm),
+        RIG_TEST(local_statistics_keep_replicas_equal),
+        RIG_TEST(one_batch_can_be_learnt),
+        RIG_TEST(overfitting_keeps_its_batch),
+        RIG_TEST(samples_come_out),
+        RIG_TEST(metrics_are_complete),
+        RIG_TEST(the_average_moves_as_said),
+        RIG_TEST(tensors_have_their_names),
         RIG_TEST(runs_can_be_continued),
     };
     use_threads(1);

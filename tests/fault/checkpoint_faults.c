@@ -50,7 +50,8 @@ static void sweep(faulty plan, int *cases, int *failures) {
         if (st == GD_OK) assert_true(there);
         else {
             ++*failures;
-            if (!is_file_status(st)) fail_msg("call %d: status %s: %s", plan.at, gd_status_name(st), gd_error_message());
+            if (!is_file_status(st))
+                fail_msg("call %d: status %s: %s", plan.at, gd_status_name(st), gd_error_message());
             assert_true(strlen(gd_error_message()) > 20);
         }
         /* One failing call leaves nothing behind; where all fail, removing fails too, and retention does it. */
@@ -69,7 +70,8 @@ static void any_call_may_fail_once(void **state) {
         int cases = 0, failures = 0;
         sweep((faulty){.error = errors[e]}, &cases, &failures);
         assert_true(cases >= 30);
-        assert_true(failures >= cases - 4); /* not reported: closing a folder after fsync, a stat that mkdir makes up for */
+        assert_true(failures >=
+                    cases - 4); /* not reported: closing a folder after fsync, a stat that mkdir makes up for */
     }
 }
 
@@ -109,7 +111,8 @@ static void too_little_space_is_noticed_before_writing(void **state) {
     (void)state;
     assert_int_equal(save(1), GD_OK);
     faulty_start((faulty){.at = -1, .free_bytes = 300000});
-    rig_expect(save(2), GD_CANTCREAT, "but 300 kB are free; free space or write to another folder (older checkpoints are kept)");
+    rig_expect(save(2), GD_CANTCREAT,
+               "but 300 kB are free; free space or write to another folder (older checkpoints are kept)");
     faulty_stop();
     assert_false(expect_sound());
     assert_int_equal(rig_entries(rig_root), 1);
@@ -165,7 +168,8 @@ static void retention_may_stop_anywhere(void **state) {
         gd_verify_report report;
         rig_expect(gd_checkpoint_list(rig_root, &paths, &count), GD_OK, NULL);
         assert_true(count >= 2);
-        for (int i = 0; i < count; i++) rig_expect(gd_checkpoint_verify(paths[i], GD_VERIFY_DEEP, &report), GD_OK, NULL);
+        for (int i = 0; i < count; i++)
+            rig_expect(gd_checkpoint_verify(paths[i], GD_VERIFY_DEEP, &report), GD_OK, NULL);
         assert_string_equal(paths[0], rig_path("step-000000000004"));
         gd_checkpoint_list_free(paths, count);
         if (plan.at >= calls) {
@@ -179,9 +183,7 @@ static void retention_may_stop_anywhere(void **state) {
     assert_true(stopped >= 8);
 }
 
-static int setup(void **state) {
-    return gd_log_configure("error") == GD_OK ? rig_setup(state) : -1;
-}
+static int setup(void **state) { return gd_log_configure("error") == GD_OK ? rig_setup(state) : -1; }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, rig_teardown)
 int main(void) {

@@ -48,11 +48,13 @@ static void files_hold_the_permuted_order(void **state) {
         assert_true(gd_shape_equal(h.tensor[i].shape, (gd_shape){4, {33, 37, 4, 4}}));
         float *file = malloc(h.tensor[i].end - h.tensor[i].begin);
         assert_non_null(file);
-        rig_expect(gd_file_pread(fd, path, file, h.tensor[i].end - h.tensor[i].begin, h.data_at + h.tensor[i].begin), GD_OK, NULL);
+        rig_expect(gd_file_pread(fd, path, file, h.tensor[i].end - h.tensor[i].begin, h.data_at + h.tensor[i].begin),
+                   GD_OK, NULL);
         for (int c = 0; c < 33; c++)
             for (int k = 0; k < 37; k++)
                 for (int rs = 0; rs < 16; rs++)
-                    assert_memory_equal(&file[(c * 37 + k) * 16 + rs], &r.data[1][(k * 16 + rs) * 33 + c], sizeof(float));
+                    assert_memory_equal(&file[(c * 37 + k) * 16 + rs], &r.data[1][(k * 16 + rs) * 33 + c],
+                                        sizeof(float));
         free(file);
     }
     assert_int_equal(seen, 1);
@@ -66,7 +68,8 @@ static void saving_twice_gives_the_same_bytes(void **state) {
     void *a, *b;
     size_t na, nb;
     for (int file = 0; file < 2; file++) {
-        const char *name = file ? "step-000000000004/manifest.json" : "step-000000000004/shard-0000-of-0001.safetensors";
+        const char *name =
+            file ? "step-000000000004/manifest.json" : "step-000000000004/shard-0000-of-0001.safetensors";
         rig_save(4);
         rig_expect(gd_file_read(rig_path(name), 1 << 24, &a, &na), GD_OK, NULL);
         rig_expect(gd_dir_remove(rig_root), GD_OK, NULL);
@@ -126,9 +129,12 @@ static void opened_state_is_in_file_order(void **state) {
     free(t.data);
     /* Misuse has its own messages. */
     float value[6];
-    rig_expect(gd_checkpoint_read(k, &(gd_state_tensor){.name = "D/none", .shape = {1, {1}}, .data = value}), GD_DATA, "has no tensor 'D/none'");
-    rig_expect(gd_checkpoint_read(k, &(gd_state_tensor){.name = "G/fc.bias", .shape = {1, {6}}, .data = value}), GD_SHAPE, "has the shape [20]; expected [6]");
-    rig_expect(gd_checkpoint_read(k, &(gd_state_tensor){.name = "G/fc.weight", .shape = {2, {2, 3}}, .data = value}), GD_INTERNAL, "no permutation");
+    rig_expect(gd_checkpoint_read(k, &(gd_state_tensor){.name = "D/none", .shape = {1, {1}}, .data = value}), GD_DATA,
+               "has no tensor 'D/none'");
+    rig_expect(gd_checkpoint_read(k, &(gd_state_tensor){.name = "G/fc.bias", .shape = {1, {6}}, .data = value}),
+               GD_SHAPE, "has the shape [20]; expected [6]");
+    rig_expect(gd_checkpoint_read(k, &(gd_state_tensor){.name = "G/fc.weight", .shape = {2, {2, 3}}, .data = value}),
+               GD_INTERNAL, "no permutation");
     gd_checkpoint_close(k);
 }
 
@@ -198,8 +204,10 @@ static void a_damaged_step_is_moved_aside(void **state) {
         rig_expect_loads(rig_path("step-000000000012"), 12);
     }
     gd_verify_report report;
-    rig_expect(gd_checkpoint_verify(rig_path("damaged-step-000000000012"), GD_VERIFY_DEEP, &report), GD_DATA, "damaged");
-    rig_expect(gd_checkpoint_verify(rig_path("damaged-step-000000000012-2"), GD_VERIFY_DEEP, &report), GD_DATA, "damaged");
+    rig_expect(gd_checkpoint_verify(rig_path("damaged-step-000000000012"), GD_VERIFY_DEEP, &report), GD_DATA,
+               "damaged");
+    rig_expect(gd_checkpoint_verify(rig_path("damaged-step-000000000012-2"), GD_VERIFY_DEEP, &report), GD_DATA,
+               "damaged");
     assert_int_equal(rig_entries(rig_root), 3);
 }
 
@@ -241,7 +249,8 @@ static void missing_and_cut_files_are_named(void **state) {
     (void)state;
     gd_checkpoint *k = NULL;
     gd_verify_report report;
-    const char *folder = rig_path("step-000000000007"), *shard = rig_path("step-000000000007/shard-0000-of-0001.safetensors");
+    const char *folder = rig_path("step-000000000007"),
+               *shard = rig_path("step-000000000007/shard-0000-of-0001.safetensors");
     rig_expect(gd_checkpoint_open(folder, &k), GD_NOINPUT, "no such checkpoint");
     rig_save(7);
     struct stat st;
@@ -265,7 +274,8 @@ static void missing_and_cut_files_are_named(void **state) {
     /* A whole folder under another step's name. */
     rig_save(9);
     assert_int_equal(rename(rig_path("step-000000000009"), rig_path("step-000000000010")), 0);
-    rig_expect(gd_checkpoint_open(rig_path("step-000000000010/"), &k), GD_DATA, "its manifest is of step 9; expected step 10");
+    rig_expect(gd_checkpoint_open(rig_path("step-000000000010/"), &k), GD_DATA,
+               "its manifest is of step 9; expected step 10");
     assert_int_equal(rename(rig_path("step-000000000010"), rig_path("best")), 0);
     rig_expect_loads(rig_path("best"), 9);
     rig_expect(gd_file_write(rig_path("best/shard-0001-of-0002.safetensors"), "x", 1), GD_OK, NULL);

@@ -31,13 +31,9 @@ static int mem_open(const char *path, int flags, mode_t mode) {
     return mem_stat(path, &st) ? -1 : 1000;
 }
 
-static int mem_fstat(int fd, struct stat *st) {
-    return fd == 1000 ? mem_stat(name, st) : -1;
-}
+static int mem_fstat(int fd, struct stat *st) { return fd == 1000 ? mem_stat(name, st) : -1; }
 
-static int mem_close(int fd) {
-    return fd == 1000 ? 0 : -1;
-}
+static int mem_close(int fd) { return fd == 1000 ? 0 : -1; }
 
 static ssize_t mem_pread(int fd, void *buf, size_t n, off_t at) {
     if (fd != 1000 || at < 0 || (size_t)at > byte_count) return -1;
@@ -70,7 +66,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     table.pread = mem_pread;
     gd_io_set(&table);
     for (int size_px = 0; size_px <= 8; size_px += 8) {
-        gd_dataset_spec spec = {.source = "idx", .path = name, .size = size_px, .channels = size_px ? 3 : 0, .flip = true};
+        gd_dataset_spec spec = {
+            .source = "idx", .path = name, .size = size_px, .channels = size_px ? 3 : 0, .flip = true};
         gd_status st = gd_dataset_open(&spec, &d);
         if (st == GD_OK) {
             use_set(d);

@@ -49,7 +49,8 @@ static void *need(void *p) {
 
 static void leave_input(void) {
     int fd = open("crash-input", O_WRONLY | O_CREAT | O_TRUNC, 0666);
-    if (fd < 0 || write(fd, (const void *)current_data, current_size) < 0) (void)!write(2, "crash-input: not written\n", 25);
+    if (fd < 0 || write(fd, (const void *)current_data, current_size) < 0)
+        (void)!write(2, "crash-input: not written\n", 25);
     if (fd >= 0) close(fd);
     (void)!write(2, current_text, strlen(current_text));
 }
@@ -132,11 +133,41 @@ static void cut(input *in, size_t at, size_t size) {
     in->size -= size;
 }
 
-static const uint64_t numbers[] = {0, 1, 2, 7, 8, 16, 127, 128, 255, 256, 32767, 32768, 65535, 65536, 100000000,
-                                   INT32_MAX, 0x80000000u, UINT32_MAX, 1ull << 32, INT64_MAX, 1ull << 63, UINT64_MAX};
-static const char *const texts[] = {"0", "-1", "1", "4294967296", "18446744073709551615", "18446744073709551616", "1e999", "1.5",
-                                    "\"", "\\", "\\u0000", "{", "}", "[", "]", "[[[[[[[[", ":", ",", "null", "true", "../", "/",
-                                    "\n", "\t", " ", "#", "- ", "&a", "*a", "\xff", "\xc0\x80", "\xef\xbb\xbf"};
+static const uint64_t numbers[] = {
+    0,     1,     2,     7,         8,         16,          127,        128,        255,       256,        32767,
+    32768, 65535, 65536, 100000000, INT32_MAX, 0x80000000u, UINT32_MAX, 1ull << 32, INT64_MAX, 1ull << 63, UINT64_MAX};
+static const char *const texts[] = {"0",
+                                    "-1",
+                                    "1",
+                                    "4294967296",
+                                    "18446744073709551615",
+                                    "18446744073709551616",
+                                    "1e999",
+                                    "1.5",
+                                    "\"",
+                                    "\\",
+                                    "\\u0000",
+                                    "{",
+                                    "}",
+                                    "[",
+                                    "]",
+                                    "[[[[[[[[",
+                                    ":",
+                                    ",",
+                                    "null",
+                                    "true",
+                                    "../",
+                                    "/",
+                                    "\n",
+                                    "\t",
+                                    " ",
+                                    "#",
+                                    "- ",
+                                    "&a",
+                                    "*a",
+                                    "\xff",
+                                    "\xc0\x80",
+                                    "\xef\xbb\xbf"};
 
 static void number_of_width(dice *d, uint8_t out[8], size_t *width) {
     uint64_t value = numbers[roll(d, sizeof numbers / sizeof *numbers)];

@@ -18,8 +18,8 @@ typedef struct series {
 typedef struct trainer {
     gd_gan *gan;
     gd_optimizer_spec optimizer;
-    double clip;                   /* of D */
-    uint64_t stream;               /* of the networks; real batches: stream + 2000 + draw */
+    double clip;     /* of D */
+    uint64_t stream; /* of the networks; real batches: stream + 2000 + draw */
     rig *program[GD_STEP_KIND_COUNT];
     gd_step_graph graph[GD_STEP_KIND_COUNT];
     /* per network and parameter; buffers have no moments */
@@ -53,7 +53,8 @@ static void full_name(const trainer *t, int group, const char *kind, const char 
 static void open_program(trainer *t, gd_step_kind k, const char *executor) {
     rig_ok(gd_gan_step(t->gan, k, 1, &t->graph[k]));
     t->program[k] = rig_new(&t->graph[k], executor);
-    for (int i = 0; i < GROUPS; i++) golden_fill(t->program[k], net_of(t, i)->net, net_of(t, i)->prefix, t->stream + 1000 * (uint64_t)i);
+    for (int i = 0; i < GROUPS; i++)
+        golden_fill(t->program[k], net_of(t, i)->net, net_of(t, i)->prefix, t->stream + 1000 * (uint64_t)i);
 }
 
 /* Values before step 0, in memory order: the same numbers that every program was filled with. */
@@ -70,7 +71,8 @@ static void make_state(trainer *t) {
             char name[96];
             full_name(t, i, "", p[k].name, name);
             for (int j = 0; j < GD_STEP_KIND_COUNT; j++)
-                if (t->program[j] && rig_find(t->program[j], name) >= 0) rig_get(t->program[j], 0, name, t->value[i][k]);
+                if (t->program[j] && rig_find(t->program[j], name) >= 0)
+                    rig_get(t->program[j], 0, name, t->value[i][k]);
         }
     }
 }
@@ -111,7 +113,8 @@ static void update(trainer *t, rig *r, int group) {
         }
         int moments = gd_optimizer_moments(&t->optimizer);
         gd_optimizer_update(&t->optimizer, t->iteration, t->updates[group], 1, group == GD_GROUP_D ? t->clip : 0,
-                            (size_t)count, p32, g32, moments > 0 ? t->m[group][k] : NULL, moments > 1 ? t->v[group][k] : NULL);
+                            (size_t)count, p32, g32, moments > 0 ? t->m[group][k] : NULL,
+                            moments > 1 ? t->v[group][k] : NULL);
         for (int64_t i = 0; i < count; i++) t->value[group][k][i] = p32[i];
         full_name(t, group, "", p[k].name, name);
         rig_set(r, 0, name, t->value[group][k]);
@@ -216,15 +219,23 @@ static void check(trainer *t, const char *file, double tolerance) {
 /* ---- the three loops ---- */
 
 static gd_net_spec net(const char *arch, bool generator, int64_t size, int64_t width) {
-    return (gd_net_spec){.arch = arch, .generator = generator, .latent = generator ? 5 : 0, .height = size,
-                         .width_px = size, .channels = 1, .width = width};
+    return (gd_net_spec){.arch = arch,
+                         .generator = generator,
+                         .latent = generator ? 5 : 0,
+                         .height = size,
+                         .width_px = size,
+                         .channels = 1,
+                         .width = width};
 }
 
 static void train_dcgan(const char *executor, double tolerance) {
     trainer t = {.stream = 60000,
                  .optimizer = {.kind = GD_ADAM, .lr = 2e-3, .beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8}};
-    gd_gan_spec s = {.generator = net("dcgan", true, 16, 4), .discriminator = net("dcgan", false, 16, 4),
-                     .latent_uniform = true, .global_batch = BATCH, .sync = true};
+    gd_gan_spec s = {.generator = net("dcgan", true, 16, 4),
+                     .discriminator = net("dcgan", false, 16, 4),
+                     .latent_uniform = true,
+                     .global_batch = BATCH,
+                     .sync = true};
     rig_ok(gd_gan_new(&s, &t.gan));
     open_program(&t, GD_STEP_DG_SHARED, executor);
     make_state(&t);
@@ -235,8 +246,12 @@ static void train_dcgan(const char *executor, double tolerance) {
 
 static void train_simultaneous(const char *executor, double tolerance) {
     trainer t = {.stream = 70000, .optimizer = {.kind = GD_SGD, .lr = 0.1, .momentum = 0.5}};
-    gd_gan_spec s = {.generator = net("mlp", true, 4, 10), .discriminator = net("mlp", false, 4, 4),
-                     .latent_uniform = true, .global_batch = BATCH, .sync = true, .range = GD_RANGE_UNIT,
+    gd_gan_spec s = {.generator = net("mlp", true, 4, 10),
+                     .discriminator = net("mlp", false, 4, 4),
+                     .latent_uniform = true,
+                     .global_batch = BATCH,
+                     .sync = true,
+                     .range = GD_RANGE_UNIT,
                      .loss = {.d_scale = 0.5}};
     s.generator.output = "sigmoid";
     rig_ok(gd_gan_new(&s, &t.gan));
@@ -248,9 +263,14 @@ static void train_simultaneous(const char *executor, double tolerance) {
 }
 
 static void train_wgan(const char *executor, double tolerance) {
-    trainer t = {.stream = 80000, .clip = 0.2, .optimizer = {.kind = GD_RMSPROP, .lr = 1e-3, .alpha = 0.99, .eps = 1e-8}};
-    gd_gan_spec s = {.generator = net("mlp", true, 6, 12), .discriminator = net("mlp", false, 6, 12),
-                     .latent_uniform = true, .global_batch = BATCH, .sync = true, .loss = {.kind = GD_LOSS_WASSERSTEIN}};
+    trainer t = {
+        .stream = 80000, .clip = 0.2, .optimizer = {.kind = GD_RMSPROP, .lr = 1e-3, .alpha = 0.99, .eps = 1e-8}};
+    gd_gan_spec s = {.generator = net("mlp", true, 6, 12),
+                     .discriminator = net("mlp", false, 6, 12),
+                     .latent_uniform = true,
+                     .global_batch = BATCH,
+                     .sync = true,
+                     .loss = {.kind = GD_LOSS_WASSERSTEIN}};
     s.generator.depth = s.discriminator.depth = 3;
     s.generator.output = "none";
     s.discriminator.act = "relu";

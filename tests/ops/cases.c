@@ -52,13 +52,25 @@ typedef struct unary_row {
 
 static void add_unary(void) {
     static const unary_row row[] = {
-        {GD_OP_NEG, OPS_NORMAL, OPS_LINEAR}, {GD_OP_ABS, OPS_AWAY, 0},       {GD_OP_SIGN, OPS_AWAY, 0},
-        {GD_OP_STEP, OPS_AWAY, 0},           {GD_OP_SQUARE, OPS_NORMAL, 0},  {GD_OP_SQRT, OPS_POSITIVE, 0},
-        {GD_OP_RSQRT, OPS_POSITIVE, 0},      {GD_OP_RECIP, OPS_POSITIVE, 0}, {GD_OP_EXP, OPS_NORMAL, 0},
-        {GD_OP_LOG, OPS_POSITIVE, 0},        {GD_OP_TANH, OPS_NORMAL, 0},    {GD_OP_SIGMOID, OPS_NORMAL, 0},
-        {GD_OP_SOFTPLUS, OPS_NORMAL, 0},     {GD_OP_LEAKY, OPS_AWAY, 0},     {GD_OP_LEAKY_SLOPE, OPS_AWAY, 0},
-        {GD_OP_CLAMP, OPS_ODD, 0},           {GD_OP_STOP, OPS_NORMAL, OPS_LINEAR | OPS_NO_FD},
-        {GD_OP_CAST, OPS_NORMAL, OPS_NO_FD}, {GD_OP_ALLREDUCE, OPS_NORMAL, OPS_LINEAR},
+        {GD_OP_NEG, OPS_NORMAL, OPS_LINEAR},
+        {GD_OP_ABS, OPS_AWAY, 0},
+        {GD_OP_SIGN, OPS_AWAY, 0},
+        {GD_OP_STEP, OPS_AWAY, 0},
+        {GD_OP_SQUARE, OPS_NORMAL, 0},
+        {GD_OP_SQRT, OPS_POSITIVE, 0},
+        {GD_OP_RSQRT, OPS_POSITIVE, 0},
+        {GD_OP_RECIP, OPS_POSITIVE, 0},
+        {GD_OP_EXP, OPS_NORMAL, 0},
+        {GD_OP_LOG, OPS_POSITIVE, 0},
+        {GD_OP_TANH, OPS_NORMAL, 0},
+        {GD_OP_SIGMOID, OPS_NORMAL, 0},
+        {GD_OP_SOFTPLUS, OPS_NORMAL, 0},
+        {GD_OP_LEAKY, OPS_AWAY, 0},
+        {GD_OP_LEAKY_SLOPE, OPS_AWAY, 0},
+        {GD_OP_CLAMP, OPS_ODD, 0},
+        {GD_OP_STOP, OPS_NORMAL, OPS_LINEAR | OPS_NO_FD},
+        {GD_OP_CAST, OPS_NORMAL, OPS_NO_FD},
+        {GD_OP_ALLREDUCE, OPS_NORMAL, OPS_LINEAR},
     };
     const gd_shape shape[] = {gd_shape1(37), gd_shape2(3, 5), gd_shape4(2, 3, 1, 5)};
     static const double slope[] = {0.2, 0, -1.5};
@@ -226,18 +238,18 @@ static void add_conv(const conv_row *v) {
 static void add_convs(void) {
     static const conv_row row[] = {
         /*                   N  H  W  C   K  R  S  st  pad        */
-        {"3x3 s1",        0, 2, 5, 5, 3,  4, 3, 3, 1, {1, 1, 1, 1}},
-        {"4x4 s2",        0, 2, 8, 6, 3,  5, 4, 4, 2, {1, 1, 1, 1}},
-        {"3x2 s3 asym",   0, 1, 8, 5, 3,  2, 3, 2, 3, {0, 1, 2, 0}},
-        {"1x1 s2 gaps",   0, 2, 6, 7, 2,  3, 1, 1, 2, {0, 0, 0, 0}},
-        {"4x4 valid",     0, 3, 4, 4, 5,  1, 4, 4, 1, {0, 0, 0, 0}},
-        {"3x3 s2 short",  0, 1, 6, 8, 1,  3, 3, 3, 2, {0, 0, 1, 0}},
-        {"5x4 s1 wide",   0, 1, 5, 6, 2,  2, 5, 4, 1, {3, 1, 2, 2}},
-        {"2x2 s3 gaps",   0, 2, 9, 7, 3,  2, 2, 2, 3, {0, 0, 0, 0}},
-        {"7x7 s1",        0, 1, 9, 8, 3,  2, 7, 7, 1, {3, 3, 3, 3}},
-            {"4x4 s2 large",  OPS_LARGE, 2, 16, 16, 16, 32, 4, 4, 2, {1, 1, 1, 1}},
-        {"3x3 s1 large",  OPS_LARGE, 3, 13, 17, 24, 16, 3, 3, 1, {1, 1, 1, 1}},
-        {"4x4 s1 large",  OPS_LARGE, 2, 9, 10, 17, 33, 4, 4, 1, {1, 2, 2, 1}},
+        {"3x3 s1", 0, 2, 5, 5, 3, 4, 3, 3, 1, {1, 1, 1, 1}},
+        {"4x4 s2", 0, 2, 8, 6, 3, 5, 4, 4, 2, {1, 1, 1, 1}},
+        {"3x2 s3 asym", 0, 1, 8, 5, 3, 2, 3, 2, 3, {0, 1, 2, 0}},
+        {"1x1 s2 gaps", 0, 2, 6, 7, 2, 3, 1, 1, 2, {0, 0, 0, 0}},
+        {"4x4 valid", 0, 3, 4, 4, 5, 1, 4, 4, 1, {0, 0, 0, 0}},
+        {"3x3 s2 short", 0, 1, 6, 8, 1, 3, 3, 3, 2, {0, 0, 1, 0}},
+        {"5x4 s1 wide", 0, 1, 5, 6, 2, 2, 5, 4, 1, {3, 1, 2, 2}},
+        {"2x2 s3 gaps", 0, 2, 9, 7, 3, 2, 2, 2, 3, {0, 0, 0, 0}},
+        {"7x7 s1", 0, 1, 9, 8, 3, 2, 7, 7, 1, {3, 3, 3, 3}},
+        {"4x4 s2 large", OPS_LARGE, 2, 16, 16, 16, 32, 4, 4, 2, {1, 1, 1, 1}},
+        {"3x3 s1 large", OPS_LARGE, 3, 13, 17, 24, 16, 3, 3, 1, {1, 1, 1, 1}},
+        {"4x4 s1 large", OPS_LARGE, 2, 9, 10, 17, 33, 4, 4, 1, {1, 2, 2, 1}},
     };
     for (size_t i = 0; i < sizeof row / sizeof row[0]; i++) add_conv(&row[i]);
 }
@@ -249,9 +261,9 @@ static void add_norms(void) {
         uint32_t axes;
         double eps;
     } row[] = {
-        {"batch", gd_shape4(3, 2, 3, 5), 7, 1e-5},   {"instance", gd_shape4(2, 3, 5, 3), 6, 1e-5},
-        {"layer", gd_shape4(2, 3, 2, 3), 14, 1e-3},  {"dense", gd_shape2(7, 3), 1, 1e-5},
-        {"dense layer", gd_shape2(3, 9), 2, 0.5},    {"odd axes", gd_shape4(3, 2, 5, 2), 5, 1e-2},
+        {"batch", gd_shape4(3, 2, 3, 5), 7, 1e-5},  {"instance", gd_shape4(2, 3, 5, 3), 6, 1e-5},
+        {"layer", gd_shape4(2, 3, 2, 3), 14, 1e-3}, {"dense", gd_shape2(7, 3), 1, 1e-5},
+        {"dense layer", gd_shape2(3, 9), 2, 0.5},   {"odd axes", gd_shape4(3, 2, 5, 2), 5, 1e-2},
     };
     static const gd_op op[] = {GD_OP_NORMALIZE, GD_OP_NORM_RSTD};
     for (int o = 0; o < 2; o++)
@@ -337,8 +349,7 @@ static gd_node build_leaf(gd_graph *g, const ops_case *c, const gd_node x[2]) {
     gd_shape s = c->in[0];
     switch (c->op) {
     case GD_OP_CONST: return gd_mul(g, x[0], gd_const(g, c->attr.value, s));
-    case GD_OP_RANDOM:
-        return gd_mul(g, x[0], gd_random(g, (gd_random_kind)c->attr.kind, c->attr.purpose, s));
+    case GD_OP_RANDOM: return gd_mul(g, x[0], gd_random(g, (gd_random_kind)c->attr.kind, c->attr.purpose, s));
     default: return gd_scale(g, gd_cast(g, x[0], GD_F32), 3); /* INPUT, PARAM */
     }
 }

@@ -86,8 +86,7 @@ static void check_variable(problem *p, int var, verdict *out) {
     double *x = ops_value(&p->value, p->var[var], &n);
     if (!x) return; /* the values do not depend on it; its gradients are checked to be zero below */
     char name[2][16];
-    for (int order = 0; order < 2; order++)
-        snprintf(name[order], sizeof name[order], "d%d_%s", order + 1, p->var[var]);
+    for (int order = 0; order < 2; order++) snprintf(name[order], sizeof name[order], "d%d_%s", order + 1, p->var[var]);
     double *d = malloc((size_t)n * sizeof *d), fd[2];
     if (!d) ops_die("no memory");
     for (int k = 0; direction(d, n, k, var); k++) {
@@ -194,8 +193,7 @@ static verdict check_case(const ops_case *c) {
 
 static verdict check_penalty(uint32_t axes) {
     gd_graph *g = ops_graph(1);
-    gd_node x[X_MAX] = {gd_param(g, "x0", gd_shape4(2, 5, 4, 2), 0),
-                        gd_param(g, "x1", gd_shape4(3, 3, 3, 2), 0),
+    gd_node x[X_MAX] = {gd_param(g, "x0", gd_shape4(2, 5, 4, 2), 0), gd_param(g, "x1", gd_shape4(3, 3, 3, 2), 0),
                         gd_param(g, "x2", gd_shape4(2, 2, 2, 3), 0)};
     gd_node h = gd_conv(g, x[0], x[1], (gd_conv_attr){1, {1, 0, 1, 1}});
     h = gd_leaky(g, gd_normalize(g, h, axes, 1e-2, false), 0.2);
@@ -225,8 +223,7 @@ static int check_declared(void) {
     for (int i = 0; i < 9; i++) cot[i] = 1 + i / 128.0; /* eight significant bits: bf16 holds them */
     ops_run(&p);
     int bad = 0;
-    for (int i = 0; i < 9; i++)
-        bad += ops_value(&p, "cast", NULL)[i] != cot[i] || ops_value(&p, "stop", NULL)[i] != 0;
+    for (int i = 0; i < 9; i++) bad += ops_value(&p, "cast", NULL)[i] != cot[i] || ops_value(&p, "stop", NULL)[i] != 0;
     ops_free(&p);
     if (bad) printf("FAIL declared gradients of cast and stop_gradient: %d of 9 differ\n", bad);
     return bad != 0;
@@ -258,8 +255,7 @@ int main(int argc, char **argv) {
         worst = fmax(worst, v.worst);
     }
     if (argc < 2) failed += check_declared();
-    printf("%d cases, %d comparisons, worst error %.2g (limit %g), %d failed\n", ran, compared, worst,
-           LIMIT, failed);
+    printf("%d cases, %d comparisons, worst error %.2g (limit %g), %d failed\n", ran, compared, worst, LIMIT, failed);
     if (compared == 0) printf("FAIL nothing was compared: no such case\n");
     return failed || compared == 0;
 }

@@ -116,9 +116,11 @@ static gd_node critic(gd_graph *g) {
 /* A generator with transposed convolution, skip, reflection, upsampling and instance norm. */
 static gd_node generator(gd_graph *g) {
     gd_node x = gd_input(g, "image", GD_F32, gd_shape4(2, 8, 10, 3));
-    gd_node d = gd_conv(g, gd_pad_reflect(g, x, 1, 2, 2, 1), gd_param(g, "w", gd_shape4(6, 4, 4, 3), 0), (gd_conv_attr){1, {0}});
+    gd_node d = gd_conv(g, gd_pad_reflect(g, x, 1, 2, 2, 1), gd_param(g, "w", gd_shape4(6, 4, 4, 3), 0),
+                        (gd_conv_attr){1, {0}});
     gd_node h = gd_leaky(g, affine(g, gd_normalize(g, gd_avgpool(g, d, 2), 6, 1e-5, false), "scale", "shift"), 0);
-    h = gd_conv_dx(g, h, gd_param(g, "v", gd_shape4(6, 4, 4, 5), 0), gd_shape4(2, 8, 10, 5), (gd_conv_attr){2, {1, 1, 1, 1}});
+    h = gd_conv_dx(g, h, gd_param(g, "v", gd_shape4(6, 4, 4, 5), 0), gd_shape4(2, 8, 10, 5),
+                   (gd_conv_attr){2, {1, 1, 1, 1}});
     h = gd_concat(g, gd_tanh(g, gd_scale(g, h, 0.1)), gd_upsample(g, gd_sumpool(g, d, 2), 2), 3);
     h = gd_conv(g, h, gd_param(g, "u", gd_shape4(3, 3, 3, 11), 0), (gd_conv_attr){1, {1, 1, 1, 1}});
     /* scaled so that tanh does not saturate: 1 - y^2 would cancel in float */

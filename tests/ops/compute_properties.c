@@ -138,14 +138,13 @@ static void check_norm(const ops_case *c) {
     gd_graph *g = ops_graph(1);
     gd_node x = gd_input(g, "x", GD_F32, c->in[0]);
     gd_node y = gd_normalize(g, x, c->attr.axes, eps, false);
-    expect_same(g, gd_normalize(g, gd_shift(g, gd_scale(g, x, 3), -2), c->attr.axes, eps, false), y,
-                "scale and shift", c->name);
+    expect_same(g, gd_normalize(g, gd_shift(g, gd_scale(g, x, 3), -2), c->attr.axes, eps, false), y, "scale and shift",
+                c->name);
     g = ops_graph(1);
     x = gd_input(g, "x", GD_F32, c->in[0]);
     y = gd_normalize(g, x, c->attr.axes, eps, false);
     gd_node mean = gd_mean(g, y, c->attr.axes), square = gd_mean(g, gd_square(g, y), c->attr.axes);
-    expect_same(g, gd_sub(g, square, mean), gd_const(g, 1, gd_node_shape(g, mean)), "mean and variance",
-                c->name);
+    expect_same(g, gd_sub(g, square, mean), gd_const(g, 1, gd_node_shape(g, mean)), "mean and variance", c->name);
     g = ops_graph(1);
     x = gd_input(g, "x", GD_F32, c->in[0]);
     gd_node r = gd_norm_rstd(g, x, c->attr.axes, 0.1, false);

@@ -46,7 +46,7 @@ static gd_node slope_of(gd_graph *g, gd_node x, gd_node y) {
     return dx;
 }
 
-#define BUILD(name, expression)                                                                    \
+#define BUILD(name, expression)                                                                                        \
     static gd_node name(gd_graph *g, gd_node x) { return (expression); }
 BUILD(leaky, gd_leaky(g, x, 0.5))
 BUILD(leaky_grad, slope_of(g, x, gd_leaky(g, x, 0.5)))
@@ -85,9 +85,11 @@ static void check_extremes(void) {
     check("bf16", gd_shape1(6), r, round_bf16, 6, (const double[]){256, 260, 258, -260, 0.333984375, INFINITY});
 }
 
-BUILD(conv_by_hand, gd_conv(g, x, gd_reshape(g, gd_slice(g, gd_reshape(g, x, gd_shape1(9)), (const int64_t[]){0},
-                                                        (const int64_t[]){4}), gd_shape4(1, 2, 2, 1)),
-                            (gd_conv_attr){2, {1, 0, 0, 1}}))
+BUILD(conv_by_hand,
+      gd_conv(g, x,
+              gd_reshape(g, gd_slice(g, gd_reshape(g, x, gd_shape1(9)), (const int64_t[]){0}, (const int64_t[]){4}),
+                         gd_shape4(1, 2, 2, 1)),
+              (gd_conv_attr){2, {1, 0, 0, 1}}))
 BUILD(outer, gd_matmul(g, x, x, true, false))
 BUILD(reflected, gd_pad_reflect(g, x, 2, 0, 0, 1))
 BUILD(folded, gd_fold_reflect(g, x, 0, 1, 1, 0))

@@ -37,9 +37,7 @@ static ops_prog make(int shards) {
     gd_node loss = gd_add(g, gd_sum_all(g, gd_square(g, y)), penalty);
     gd_node p[2] = {gd_param(g, "w", gd_shape4(3, 3, 3, 2), 0), gd_param(g, "v", gd_shape4(2, 2, 2, 3), 0)};
     gd_grad(g, loss, GD_NONE, 2, p, d);
-    gd_output out[3] = {{"loss", gd_allreduce(g, loss)},
-                        {"dw", gd_allreduce(g, d[0])},
-                        {"dv", gd_allreduce(g, d[1])}};
+    gd_output out[3] = {{"loss", gd_allreduce(g, loss)}, {"dw", gd_allreduce(g, d[0])}, {"dv", gd_allreduce(g, d[1])}};
     ops_need(gd_graph_status(g), "graph");
     ops_prog o = ops_make(g, gd_executor_ref(), 3, out, GD_PRECISION_F32);
     gd_graph_free(g);

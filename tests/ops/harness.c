@@ -29,8 +29,7 @@ static void *aligned(size_t bytes) {
     return memset(p, 0, bytes);
 }
 
-ops_prog ops_make(const gd_graph *g, const gd_executor *x, int n_out, const gd_output *out,
-                  gd_precision precision) {
+ops_prog ops_make(const gd_graph *g, const gd_executor *x, int n_out, const gd_output *out, gd_precision precision) {
     ops_prog o = {.x = x};
     gd_program_opts opts = {.precision = precision, .guard = true};
     ops_need(gd_program_make(g, x, n_out, out, &opts, &o.p), "program");

@@ -131,7 +131,8 @@ static void a_write_that_takes_nothing_is_no_endless_loop(void **state) {
     alarm(5);
     assert_int_equal(gd_file_write(in_root("f"), "old", 3), GD_OK);
     faulty_start((faulty){.at = 0, .error = ENOSPC, .sticky = true, .kinds = 1 << CALL_WRITE});
-    expect_refused(gd_file_write(in_root("f"), "new", 3), GD_IO, "writing failed after 0 of 3 bytes (No space left on device)");
+    expect_refused(gd_file_write(in_root("f"), "new", 3), GD_IO,
+                   "writing failed after 0 of 3 bytes (No space left on device)");
     faulty_stop();
     alarm(0);
     expect_content(in_root("f"), "old");

@@ -39,7 +39,7 @@ static void draws_are_the_golden_ones(void **state) {
     (void)state;
     static const float normal[8] = {0x1.d84cdcp-1f, 0x1.12bc9ap+1f, 0x1.497b04p+0f, -0x1.0ed83ep+0f,
                                     0x1.2b828ep-1f, 0x1.6f4faep+0f, -0x1.1df2ap-3f, 0x1.3d176ep-1f};
-    static const float uniform[8] = {0x1.0b6bbp-4f, 0x1.7bb1cp-3f, 0x1.ff2e4p-3f, 0x1.c7ef18p-1f,
+    static const float uniform[8] = {0x1.0b6bbp-4f,  0x1.7bb1cp-3f,  0x1.ff2e4p-3f,  0x1.c7ef18p-1f,
                                      0x1.34497cp-2f, 0x1.81d088p-3f, 0x1.a28d16p-1f, 0x1.242344p-2f};
     static const uint64_t order[10] = {2, 5, 1, 6, 7, 0, 9, 3, 8, 4}, below[6] = {868, 564, 405, 507, 842, 86};
     float x[8];
@@ -103,7 +103,8 @@ static void a_part_equals_the_whole(void **state) {
 static void every_part_of_the_key_matters(void **state) {
     (void)state;
     const gd_rng r = {.seed = 1, .purpose = 2, .step = 3};
-    const gd_rng others[] = {{2, 2, 3}, {1, 3, 3}, {1, 2, 4}, {1, 2 | 1 << 16, 3}, {1, 2, 3 + (1ull << 32)}, {1 + (1ull << 63), 2, 3}};
+    const gd_rng others[] = {
+        {2, 2, 3}, {1, 3, 3}, {1, 2, 4}, {1, 2 | 1 << 16, 3}, {1, 2, 3 + (1ull << 32)}, {1 + (1ull << 63), 2, 3}};
     uint32_t a[4], b[4];
     gd_rng_block(&r, 5, 6, a);
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
@@ -190,7 +191,8 @@ static void below_is_unbiased(void **state) {
             assert_true(x < bound);
             count[x]++;
         }
-        for (uint64_t i = 0; i < bound; i++) chi2 += pow(count[i] - (double)DRAWS / (double)bound, 2) * (double)bound / DRAWS;
+        for (uint64_t i = 0; i < bound; i++)
+            chi2 += pow(count[i] - (double)DRAWS / (double)bound, 2) * (double)bound / DRAWS;
         assert_true(chi2 < 30); /* 6 degrees of freedom: once in 25,000 */
     }
     /* A bound where a plain multiply-shift or a remainder is off by half: three quarters of 2^64.

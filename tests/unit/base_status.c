@@ -49,8 +49,9 @@ static void message_and_trail_follow_the_calls(void **state) {
     assert_int_equal(outer(4, &unwound), GD_DATA);
     assert_int_equal(unwound, 1);
     assert_string_equal(gd_error_message(), "file: has 4; expected 5");
-    assert_int_equal(sscanf(gd_error_trail(), "unit/base_status.c:%d < unit/base_status.c:%d < unit/base_status.c:%d%n", &first, &second,
-                            &third, &used), 3);
+    assert_int_equal(sscanf(gd_error_trail(), "unit/base_status.c:%d < unit/base_status.c:%d < unit/base_status.c:%d%n",
+                            &first, &second, &third, &used),
+                     3);
     assert_int_equal(used, strlen(gd_error_trail()));
     assert_true(first < second && second < third);
     assert_int_equal(gd_context(GD_DATA, "recipe %s", "w.yaml"), GD_DATA);

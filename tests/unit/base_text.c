@@ -18,8 +18,14 @@ static void integers_are_strict(void **state) {
     static const struct {
         const char *text;
         int64_t value;
-    } good[] = {{"0", 0}, {"-0", 0}, {"7", 7}, {"-12", -12}, {"9223372036854775807", INT64_MAX}, {"-9223372036854775808", INT64_MIN}};
-    static const char *const bad[] = {"", "-", "+1", " 1", "1 ", "010", "00", "-01", "0x10", "1_000", "1,000", "1.0", "1e3", "--1", "one", "1\n"};
+    } good[] = {{"0", 0},
+                {"-0", 0},
+                {"7", 7},
+                {"-12", -12},
+                {"9223372036854775807", INT64_MAX},
+                {"-9223372036854775808", INT64_MIN}};
+    static const char *const bad[] = {"",     "-",     "+1",    " 1",  "1 ",  "010", "00",  "-01",
+                                      "0x10", "1_000", "1,000", "1.0", "1e3", "--1", "one", "1\n"};
     int64_t value = 0;
     bool overflow = true;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -41,10 +47,13 @@ static void decimals_are_strict(void **state) {
     static const struct {
         const char *text;
         double value;
-    } good[] = {{"0", 0},     {"-0.0", -0.0}, {"1e-4", 1e-4},   {"1E+04", 1e4},     {"0.5", 0.5},         {".5", 0.5},
-                {"5.", 5},    {"-2.75e2", -275}, {"0e999999", 0}, {"1e308", 1e308}, {"4.9e-324", 4.9e-324}, {"123456789012345678901234567890", 1.2345678901234568e29}};
-    static const char *const bad[] = {"", "-", ".", "-.", "+1", " 1", "1 ", "01", "007.5", "0x1p3", "inf", "nan", "-inf", "infinity", "1e", "1e+",
-                                      "1_0", "1,5", "1.5.2", "1e5.0", "--1", ".e5", "1f"};
+    } good[] = {{"0", 0},         {"-0.0", -0.0},         {"1e-4", 1e-4},
+                {"1E+04", 1e4},   {"0.5", 0.5},           {".5", 0.5},
+                {"5.", 5},        {"-2.75e2", -275},      {"0e999999", 0},
+                {"1e308", 1e308}, {"4.9e-324", 4.9e-324}, {"123456789012345678901234567890", 1.2345678901234568e29}};
+    static const char *const bad[] = {"",      "-",     ".",     "-.",    "+1",   " 1",       "1 ", "01",
+                                      "007.5", "0x1p3", "inf",   "nan",   "-inf", "infinity", "1e", "1e+",
+                                      "1_0",   "1,5",   "1.5.2", "1e5.0", "--1",  ".e5",      "1f"};
     double value = 0;
     bool overflow = true;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
@@ -83,9 +92,9 @@ static void nearest_finds_typos_only(void **state) {
     assert_string_equal(gd_nearest("spets", words, n), "steps"); /* two changes */
     assert_string_equal(gd_nearest("Lr", words, n), "lr");
     assert_string_equal(gd_nearest("steps", words, n), "steps");
-    assert_string_equal(gd_nearest("beta", words, n), "beta1"); /* the first of equals */
+    assert_string_equal(gd_nearest("beta", words, n), "beta1");   /* the first of equals */
     assert_string_equal(gd_nearest("beta22", words, n), "beta2"); /* 1 beats 2 */
-    assert_null(gd_nearest("ab", words, n)); /* short words: one change at most */
+    assert_null(gd_nearest("ab", words, n));                      /* short words: one change at most */
     assert_null(gd_nearest("xyz", words, n));
     assert_null(gd_nearest("", words, n));
     assert_null(gd_nearest("momentum", words, n));
@@ -103,8 +112,17 @@ static void numbers_for_people(void **state) {
     static const struct {
         uint64_t bytes;
         const char *text;
-    } sizes[] = {{0, "0 B"},          {1, "1 B"},         {999, "999 B"},      {1000, "1 kB"},    {1500, "1.5 kB"}, {312000, "312 kB"},
-                 {999499, "999 kB"}, {999600, "1 MB"}, {1500000000, "1.5 GB"}, {1234567890, "1.23 GB"}, {UINT64_MAX, "18.4 EB"}};
+    } sizes[] = {{0, "0 B"},
+                 {1, "1 B"},
+                 {999, "999 B"},
+                 {1000, "1 kB"},
+                 {1500, "1.5 kB"},
+                 {312000, "312 kB"},
+                 {999499, "999 kB"},
+                 {999600, "1 MB"},
+                 {1500000000, "1.5 GB"},
+                 {1234567890, "1.23 GB"},
+                 {UINT64_MAX, "18.4 EB"}};
     char out[40];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         gd_text_bytes(sizes[i].bytes, out, sizeof out);
@@ -113,7 +131,12 @@ static void numbers_for_people(void **state) {
     static const struct {
         uint64_t n;
         const char *text;
-    } counts[] = {{0, "0"}, {12, "12"}, {999, "999"}, {1000, "1,000"}, {1234567, "1,234,567"}, {UINT64_MAX, "18,446,744,073,709,551,615"}};
+    } counts[] = {{0, "0"},
+                  {12, "12"},
+                  {999, "999"},
+                  {1000, "1,000"},
+                  {1234567, "1,234,567"},
+                  {UINT64_MAX, "18,446,744,073,709,551,615"}};
     for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
         gd_text_count(counts[i].n, out, sizeof out);
         assert_string_equal(out, counts[i].text);
@@ -163,8 +186,10 @@ static void hashes_are_xxh3(void **state) {
     assert_true(gd_hash64_parse("2d06800538d394c2", &word) && word == 0x2d06800538d394c2u);
     assert_true(gd_hash128_parse("99aa06d3014798d86001c324468d497f", &wide));
     assert_true(wide.hi == 0x99aa06d3014798d8u && wide.lo == 0x6001c324468d497fu);
-    static const char *const bad[] = {"", "2d06800538d394c", "2d06800538d394c22", "2D06800538d394c2", " d06800538d394c2", "0x06800538d394c2"};
-    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) assert_false(gd_hash64_parse(bad[i], &word) || gd_hash128_parse(bad[i], &wide));
+    static const char *const bad[] = {
+        "", "2d06800538d394c", "2d06800538d394c22", "2D06800538d394c2", " d06800538d394c2", "0x06800538d394c2"};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_false(gd_hash64_parse(bad[i], &word) || gd_hash128_parse(bad[i], &wide));
     assert_true(gd_hash64("abc", 3, 0) != gd_hash64("abc", 3, 1));
 }
 

@@ -1,9 +1,9 @@
 /* tests/unit/compute_graph.c -- names, scopes, leaves, broadcasting, simplifications, printing and
  * differentiation bookkeeping of the graph. */
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
 // cmocka needs the four above
 #include <cmocka.h>
 #include <stdlib.h>
@@ -250,16 +250,15 @@ static void test_print(void **state) {
     gd_graph_print(g, out);
     fclose(out);
     assert_int_equal(gd_graph_status(g), GD_OK);
-    static const char *const want =
-        "0 input [2,8,6,3] x u8\n"
-        "1 param [5,4,4,3] w version=1\n"
-        "2 random [2,3] random2 normal purpose=6 stream=2\n"
-        "3 cast [2,8,6,3] D/cast3 <- 0\n"
-        "4 conv [2,4,3,5] D/conv4 <- 3 1 stride=2 pad=1,1,0,2\n"
-        "5 normalize [2,4,3,5] D/normalize5 <- 4 axes=012 eps=0.5 sync phase=1\n"
-        "6 leaky [2,4,3,5] D/leaky6 <- 5 slope=0.25 phase=1\n"
-        "7 matmul [3,3] D/matmul7 <- 2 2 transposed=a phase=1\n"
-        "8 permute [3,2] D/permute8 <- 2 perm=10 phase=1\n";
+    static const char *const want = "0 input [2,8,6,3] x u8\n"
+                                    "1 param [5,4,4,3] w version=1\n"
+                                    "2 random [2,3] random2 normal purpose=6 stream=2\n"
+                                    "3 cast [2,8,6,3] D/cast3 <- 0\n"
+                                    "4 conv [2,4,3,5] D/conv4 <- 3 1 stride=2 pad=1,1,0,2\n"
+                                    "5 normalize [2,4,3,5] D/normalize5 <- 4 axes=012 eps=0.5 sync phase=1\n"
+                                    "6 leaky [2,4,3,5] D/leaky6 <- 5 slope=0.25 phase=1\n"
+                                    "7 matmul [3,3] D/matmul7 <- 2 2 transposed=a phase=1\n"
+                                    "8 permute [3,2] D/permute8 <- 2 perm=10 phase=1\n";
     assert_string_equal(text, want);
     free(text);
     gd_graph_free(g);
@@ -283,12 +282,10 @@ static void test_add_like(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_names),        cmocka_unit_test(test_scope_limits),
-        cmocka_unit_test(test_leaves),       cmocka_unit_test(test_broadcasting),
-        cmocka_unit_test(test_identities),   cmocka_unit_test(test_independent),
-        cmocka_unit_test(test_between),      cmocka_unit_test(test_inner),
-        cmocka_unit_test(test_phases),       cmocka_unit_test(test_norm_reuse),
-        cmocka_unit_test(test_bf16_gradients), cmocka_unit_test(test_print),
+        cmocka_unit_test(test_names),        cmocka_unit_test(test_scope_limits),   cmocka_unit_test(test_leaves),
+        cmocka_unit_test(test_broadcasting), cmocka_unit_test(test_identities),     cmocka_unit_test(test_independent),
+        cmocka_unit_test(test_between),      cmocka_unit_test(test_inner),          cmocka_unit_test(test_phases),
+        cmocka_unit_test(test_norm_reuse),   cmocka_unit_test(test_bf16_gradients), cmocka_unit_test(test_print),
         cmocka_unit_test(test_add_like),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,7 +40,8 @@ BUILD(conv_dx_size) {
     gd_conv_dx(g, in(g, gd_shape4(2, 3, 3, 8)), weights(g, 8, 3, 3), gd_shape4(2, 6, 6, 3), (gd_conv_attr){1, {0}});
 }
 BUILD(conv_dw_size) {
-    gd_conv_dw(g, image(g), gd_input(g, "dy", GD_F32, gd_shape4(2, 4, 3, 7)), gd_shape4(8, 3, 3, 3), (gd_conv_attr){1, {0}});
+    gd_conv_dw(g, image(g), gd_input(g, "dy", GD_F32, gd_shape4(2, 4, 3, 7)), gd_shape4(8, 3, 3, 3),
+               (gd_conv_attr){1, {0}});
 }
 BUILD(conv_dx_target) { gd_conv_dx(g, image(g), weights(g, 3, 3, 3), gd_shape2(2, 6), (gd_conv_attr){1, {0}}); }
 BUILD(matmul_inner) { gd_matmul(g, in(g, gd_shape2(4, 3)), gd_param(g, "b", gd_shape2(5, 3), 0), false, false); }

@@ -37,7 +37,9 @@ typedef struct built {
     gd_node members[MAX_NODES], inputs[8];
 } built;
 
-static uint32_t draw(const gd_rng *r, uint64_t *at, uint32_t bound) { return (uint32_t)gd_rng_below(r, (*at)++, bound); }
+static uint32_t draw(const gd_rng *r, uint64_t *at, uint32_t bound) {
+    return (uint32_t)gd_rng_below(r, (*at)++, bound);
+}
 
 static gd_node new_input(built *b, const char *name, gd_dtype t, gd_shape s) {
     gd_attr a = {.shape = s, .kind = (int32_t)t};
@@ -76,8 +78,9 @@ static int leaves(built *b, const group_case *c, gd_node *pool) {
 
 /* Ops whose values stay moderate whatever their inputs. */
 static gd_node random_op(built *b, const gd_rng *r, uint64_t *at, const gd_node *pool, int n) {
-    static const gd_op unary[] = {GD_OP_NEG,  GD_OP_ABS,      GD_OP_TANH, GD_OP_SIGMOID, GD_OP_SOFTPLUS, GD_OP_LEAKY,
-                                  GD_OP_LEAKY_SLOPE, GD_OP_CLAMP, GD_OP_STEP, GD_OP_SIGN, GD_OP_STOP};
+    static const gd_op unary[] = {GD_OP_NEG,      GD_OP_ABS,   GD_OP_TANH,        GD_OP_SIGMOID,
+                                  GD_OP_SOFTPLUS, GD_OP_LEAKY, GD_OP_LEAKY_SLOPE, GD_OP_CLAMP,
+                                  GD_OP_STEP,     GD_OP_SIGN,  GD_OP_STOP};
     static const gd_op binary[] = {GD_OP_ADD, GD_OP_SUB, GD_OP_MUL, GD_OP_MUL, GD_OP_ADD, GD_OP_MAX, GD_OP_MIN};
     gd_attr a = {0};
     gd_node p = pool[draw(r, at, (uint32_t)n)], q = pool[draw(r, at, (uint32_t)n)];

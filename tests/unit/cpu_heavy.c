@@ -10,17 +10,17 @@ typedef struct conv_case {
 } conv_case;
 
 static const conv_case cases[] = {
-    {2, 8, 8, 3, 16, 4, 4, 2, {1, 1, 1, 1}},     /* DCGAN, first layer        */
-    {2, 8, 8, 16, 32, 4, 4, 2, {1, 1, 1, 1}},    /* inner layers              */
-    {3, 4, 4, 32, 1, 4, 4, 1, {0, 0, 0, 0}},     /* last layer                */
-    {4, 4, 4, 24, 10, 4, 4, 1, {0, 0, 0, 0}},    /* first layer of G, as dx   */
-    {1, 9, 7, 5, 6, 3, 3, 1, {1, 1, 1, 1}},      /* odd everything            */
+    {2, 8, 8, 3, 16, 4, 4, 2, {1, 1, 1, 1}},  /* DCGAN, first layer        */
+    {2, 8, 8, 16, 32, 4, 4, 2, {1, 1, 1, 1}}, /* inner layers              */
+    {3, 4, 4, 32, 1, 4, 4, 1, {0, 0, 0, 0}},  /* last layer                */
+    {4, 4, 4, 24, 10, 4, 4, 1, {0, 0, 0, 0}}, /* first layer of G, as dx   */
+    {1, 9, 7, 5, 6, 3, 3, 1, {1, 1, 1, 1}},   /* odd everything            */
     {2, 7, 9, 8, 7, 3, 3, 2, {1, 1, 1, 1}},
-    {2, 8, 8, 4, 8, 3, 3, 2, {0, 1, 0, 1}},      /* asymmetric                */
+    {2, 8, 8, 4, 8, 3, 3, 2, {0, 1, 0, 1}}, /* asymmetric                */
     {2, 6, 6, 8, 8, 4, 4, 1, {1, 2, 1, 2}},
-    {2, 8, 8, 8, 8, 1, 1, 2, {0, 0, 0, 0}},      /* rows that nobody uses     */
-    {1, 11, 10, 4, 4, 3, 3, 3, {0, 0, 0, 0}},    /* the same, uneven          */
-    {1, 5, 5, 3, 4, 2, 2, 1, {2, 2, 2, 2}},      /* padding as wide as kernel */
+    {2, 8, 8, 8, 8, 1, 1, 2, {0, 0, 0, 0}},   /* rows that nobody uses     */
+    {1, 11, 10, 4, 4, 3, 3, 3, {0, 0, 0, 0}}, /* the same, uneven          */
+    {1, 5, 5, 3, 4, 2, 2, 1, {2, 2, 2, 2}},   /* padding as wide as kernel */
     {1, 16, 16, 3, 8, 7, 7, 1, {3, 3, 3, 3}},
     {5, 1, 1, 20, 30, 1, 1, 1, {0, 0, 0, 0}},
     {2, 5, 1, 3, 2, 3, 1, 1, {1, 1, 0, 0}},
@@ -40,11 +40,11 @@ typedef struct tensors {
 } tensors;
 
 /* Calls add(x element, w element, y element) for every product of the convolution. */
-#define EACH_PRODUCT(c, p, q)                                                                       \
-    for (int64_t n = 0; n < (c)->n; n++)                                                            \
-        for (int64_t i = 0; i < (p); i++)                                                           \
-            for (int64_t j = 0; j < (q); j++)                                                       \
-                for (int64_t r = 0; r < (c)->r; r++)                                                \
+#define EACH_PRODUCT(c, p, q)                                                                                          \
+    for (int64_t n = 0; n < (c)->n; n++)                                                                               \
+        for (int64_t i = 0; i < (p); i++)                                                                              \
+            for (int64_t j = 0; j < (q); j++)                                                                          \
+                for (int64_t r = 0; r < (c)->r; r++)                                                                   \
                     for (int64_t s = 0; s < (c)->s; s++)
 
 static void multiply(const conv_case *c, int64_t p, int64_t q, gd_op op, tensors t) {
@@ -134,7 +134,8 @@ static void check_conv(const conv_case *c, gd_op op, gd_dtype in, gd_dtype out) 
         gd_cpu_set_threads(threads);
         memset(r.buffer[n.out], 0xff, rig_bytes(&r, n.out));
         rig_run(&r, n.out, NULL);
-        if (memcmp(first, r.buffer[n.out], rig_bytes(&r, n.out))) fail_msg("%s: bits differ with %d threads", what, threads);
+        if (memcmp(first, r.buffer[n.out], rig_bytes(&r, n.out)))
+            fail_msg("%s: bits differ with %d threads", what, threads);
     }
     gd_cpu_set_threads(0);
     free(first);
@@ -165,8 +166,7 @@ static void test_conv_bf16(void **state) {
 /* ---- own Winograd kernels of every instruction set ---- */
 
 static const gd_dnnl_conv wino_cases[] = {
-    {.n = 16, .h = 16, .w = 16, .c = 16, .k = 48},
-    {.n = 16, .h = 8, .w = 8, .c = 32, .k = 16},
+    {.n = 16, .h = 16, .w = 16, .c = 16, .k = 48}, {.n = 16, .h = 8, .w = 8, .c = 32, .k = 16},
     {.n = 8, .h = 20, .w = 20, .c = 16, .k = 16}, /* tiles reach over the edge, m = 4 */
     {.n = 32, .h = 6, .w = 10, .c = 16, .k = 32}, /* the same, m = 2, not square      */
     {.n = 67, .h = 4, .w = 4, .c = 48, .k = 80},
@@ -182,7 +182,8 @@ static float *numbers(int64_t n, uint32_t stream) {
 static void check_wino(const gd_dnnl_conv *c, const gd__wino_kernels *set) {
     int64_t nx = c->n * c->h * c->w * c->c, nw = c->k * 16 * c->c, ny = c->n * c->p * c->q * c->k;
     int64_t count = c->pass == GD_DNNL_FORWARD ? ny : c->pass == GD_DNNL_BACKWARD_DATA ? nx : nw;
-    float *a = numbers(c->pass == GD_DNNL_BACKWARD_DATA ? ny : nx, 1), *b = numbers(c->pass == GD_DNNL_BACKWARD_WEIGHTS ? ny : nw, 2);
+    float *a = numbers(c->pass == GD_DNNL_BACKWARD_DATA ? ny : nx, 1),
+          *b = numbers(c->pass == GD_DNNL_BACKWARD_WEIGHTS ? ny : nw, 2);
     float *want = rig_alloc((size_t)count * sizeof *want), *got[3], most = 0;
     gd__conv_plain(c, a, b, want);
     for (int64_t i = 0; i < count; i++) most = fmaxf(most, fabsf(want[i]));
@@ -195,8 +196,8 @@ static void check_wino(const gd_dnnl_conv *c, const gd__wino_kernels *set) {
         gd__wino_run(&plan, a, b, out, scratch);
         for (int64_t i = 0; i < count; i++)
             if (!(fabsf(out[i] - want[i]) <= 2e-5f * most))
-                fail_msg("%s pass %d case %dx%d element %lld is %.8g; expected %.8g", set->name, (int)c->pass, (int)c->h, (int)c->c,
-                         (long long)i, (double)out[i], (double)want[i]);
+                fail_msg("%s pass %d case %dx%d element %lld is %.8g; expected %.8g", set->name, (int)c->pass,
+                         (int)c->h, (int)c->c, (long long)i, (double)out[i], (double)want[i]);
         assert_memory_equal(out, got[0], (size_t)count * sizeof *out);
         free(scratch);
     }
@@ -241,7 +242,8 @@ static void check_matmul(int64_t m, int64_t n, int64_t k, bool ta, bool tb, gd_d
     for (int64_t i = 0; i < m; i++)
         for (int64_t j = 0; j < n; j++)
             for (int64_t l = 0; l < k; l++)
-                want[i * n + j] += rig_at(&r, a, ta ? l * m + i : i * k + l) * rig_at(&r, b, tb ? j * k + l : l * n + j);
+                want[i * n + j] +=
+                    rig_at(&r, a, ta ? l * m + i : i * k + l) * rig_at(&r, b, tb ? j * k + l : l * n + j);
     char what[128];
     snprintf(what, sizeof what, "matmul %lldx%lldx%lld %d %d", (long long)m, (long long)n, (long long)k, ta, tb);
     uint8_t *first = malloc(rig_bytes(&r, c));
@@ -252,7 +254,8 @@ static void check_matmul(int64_t m, int64_t n, int64_t k, bool ta, bool tb, gd_d
         rig_run(&r, c, NULL);
         compare(&r, c, want, what);
         if (threads == 1) memcpy(first, r.buffer[c], rig_bytes(&r, c));
-        else if (memcmp(first, r.buffer[c], rig_bytes(&r, c))) fail_msg("%s: bits differ with %d threads", what, threads);
+        else if (memcmp(first, r.buffer[c], rig_bytes(&r, c)))
+            fail_msg("%s: bits differ with %d threads", what, threads);
     }
     gd_cpu_set_threads(0);
     free(first);
@@ -262,11 +265,13 @@ static void check_matmul(int64_t m, int64_t n, int64_t k, bool ta, bool tb, gd_d
 
 static void test_matmul(void **state) {
     (void)state;
-    static const int64_t size[][3] = {{1, 1, 1}, {5, 7, 3}, {64, 512, 100}, {100, 64, 513}, {3, 1, 2000}, {1, 300, 65}, {33, 17, 1}};
+    static const int64_t size[][3] = {{1, 1, 1},    {5, 7, 3},    {64, 512, 100}, {100, 64, 513},
+                                      {3, 1, 2000}, {1, 300, 65}, {33, 17, 1}};
     for (size_t i = 0; i < sizeof size / sizeof size[0]; i++)
         for (int t = 0; t < 4; t++) {
             check_matmul(size[i][0], size[i][1], size[i][2], t & 1, t >> 1, GD_F32, GD_F32);
-            if (i % 2) check_matmul(size[i][0], size[i][1], size[i][2], t & 1, t >> 1, GD_BF16, t & 1 ? GD_F32 : GD_BF16);
+            if (i % 2)
+                check_matmul(size[i][0], size[i][1], size[i][2], t & 1, t >> 1, GD_BF16, t & 1 ? GD_F32 : GD_BF16);
         }
 }
 
@@ -297,8 +302,8 @@ static void test_refusals(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_conv_f32), cmocka_unit_test(test_conv_bf16), cmocka_unit_test(test_wino_sets),
-                                       cmocka_unit_test(test_matmul), cmocka_unit_test(test_sgemm),
-                                       cmocka_unit_test(test_refusals)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_conv_f32),  cmocka_unit_test(test_conv_bf16),
+                                       cmocka_unit_test(test_wino_sets), cmocka_unit_test(test_matmul),
+                                       cmocka_unit_test(test_sgemm),     cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

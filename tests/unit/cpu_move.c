@@ -169,6 +169,7 @@ static void test_leaves(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_moves), cmocka_unit_test(test_adjoints), cmocka_unit_test(test_leaves)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_moves), cmocka_unit_test(test_adjoints),
+                                       cmocka_unit_test(test_leaves)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

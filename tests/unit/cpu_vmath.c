@@ -29,8 +29,10 @@ static float our_sigmoid(float x) { return gd__vsigmoid(x); }
 static float our_softplus(float x) { return gd__vsoftplus(x); }
 
 static const function functions[] = {
-    {"exp", our_exp, exp, 1.5},          {"log", our_log, log_of, 1.5},
-    {"tanh", our_tanh, tanh, 2.0},       {"sigmoid", our_sigmoid, sigmoid_of, 3.0},
+    {"exp", our_exp, exp, 1.5},
+    {"log", our_log, log_of, 1.5},
+    {"tanh", our_tanh, tanh, 2.0},
+    {"sigmoid", our_sigmoid, sigmoid_of, 3.0},
     {"softplus", our_softplus, softplus_of, 3.0},
 };
 
@@ -58,7 +60,8 @@ static void test_accuracy(void **state) {
             if (e > worst) worst = e, at = x;
         }
         print_message("%s: worst error %.2f units in the last place, at %.9g\n", fn->name, worst, (double)at);
-        if (!(worst <= fn->limit)) fail_msg("%s: worst error %.2f at %.9g; limit %.1f", fn->name, worst, (double)at, fn->limit);
+        if (!(worst <= fn->limit))
+            fail_msg("%s: worst error %.2f at %.9g; limit %.1f", fn->name, worst, (double)at, fn->limit);
     }
 }
 
@@ -66,7 +69,8 @@ static void test_special(void **state) {
     (void)state;
     assert_true(gd__vexp(-INFINITY) == 0 && gd__vexp(INFINITY) == INFINITY && gd__vexp(0) == 1);
     assert_true(gd__vexp(89) == INFINITY && gd__vexp(-104) == 0);
-    assert_true(gd__vlog(0) == -INFINITY && gd__vlog(-0.0f) == -INFINITY && gd__vlog(INFINITY) == INFINITY && gd__vlog(1) == 0);
+    assert_true(gd__vlog(0) == -INFINITY && gd__vlog(-0.0f) == -INFINITY && gd__vlog(INFINITY) == INFINITY &&
+                gd__vlog(1) == 0);
     assert_true(isnan(gd__vlog(-1)) && isnan(gd__vlog(-INFINITY)));
     assert_true(gd__vtanh(INFINITY) == 1 && gd__vtanh(-INFINITY) == -1 && gd__vtanh(0) == 0);
     assert_true(gd__vsigmoid(INFINITY) == 1 && gd__vsigmoid(-INFINITY) == 0 && gd__vsigmoid(0) == 0.5f);
@@ -84,11 +88,12 @@ static void test_bf16(void **state) {
     assert_int_equal(gd__to_bf16(gd__float(0x3f808000u)), 0x3f80); /* a tie goes to the even one */
     assert_int_equal(gd__to_bf16(gd__float(0x3f818000u)), 0x3f82);
     assert_int_equal(gd__to_bf16(gd__float(0x3f808001u)), 0x3f81);
-    assert_int_equal(gd__to_bf16(gd__float(0x7f7fffffu)), 0x7f80); /* rounds to infinity */
+    assert_int_equal(gd__to_bf16(gd__float(0x7f7fffffu)), 0x7f80);          /* rounds to infinity */
     assert_true(isnan(gd__from_bf16(gd__to_bf16(gd__float(0x7f800001u))))); /* a NaN with low bits only */
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_accuracy), cmocka_unit_test(test_special), cmocka_unit_test(test_bf16)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_accuracy), cmocka_unit_test(test_special),
+                                       cmocka_unit_test(test_bf16)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -10,9 +10,7 @@
 
 /* ---- the files ---- */
 
-static void put_text(const char *path, const char *text) {
-    put_file(path, text, strlen(text));
-}
+static void put_text(const char *path, const char *text) { put_file(path, text, strlen(text)); }
 
 static void copy_from_corpus(const char *name, const char *to) {
     char path[128];
@@ -129,8 +127,10 @@ typedef struct bad {
     const char *text[3];
 } bad;
 
-#define FOLDER(p) {.source = "folder", .path = p}
-#define IDX(p) {.source = "idx", .path = p}
+#define FOLDER(p)                                                                                                      \
+    { .source = "folder", .path = p }
+#define IDX(p)                                                                                                         \
+    { .source = "idx", .path = p }
 
 // clang-format off
 static const bad BAD[] = {

@@ -30,8 +30,8 @@ static void test_resize_equals_pillow(void **state) {
         char what[96];
         for (int k = 0; k < 7; k++, p += 4) v[k] = little32(p);
         gd_image in = noise_image((int)v[4], (int)v[3], (int)v[2], v[1]), out;
-        snprintf(what, sizeof what, "case %u: %s %ux%ux%u -> %ux%u", i, v[0] ? "fit" : "resize", v[3], v[4], v[2],
-                 v[5], v[6]);
+        snprintf(what, sizeof what, "case %u: %s %ux%ux%u -> %ux%u", i, v[0] ? "fit" : "resize", v[3], v[4], v[2], v[5],
+                 v[6]);
         if (v[0]) expect_ok(gd_image_fit(&in, (int)v[5], &out));
         else expect_ok(gd_image_resize(&in, (int)v[6], (int)v[5], &out));
         expect_pixels(what, &out, (int)v[6], (int)v[5], (int)v[2], p);
@@ -212,16 +212,24 @@ static void test_no_picture(void **state) {
     expect_error(gd_image_decode("a.png", "", 0, 0, &im), GD_DATA, "a.png: 0 bytes");
     expect_error(gd_image_decode("a.png", "<html><body>", 12, 0, &im), GD_DATA, "not a PNG: starts with \"<html>");
     expect_error(gd_image_decode("a.jpg", "<html><body>", 12, 0, &im), GD_DATA, "not a JPEG: starts with \"<html>");
-    expect_error(gd_image_decode("a.dat", "\x7f" "ELF\x02\x01", 6, 0, &im), GD_DATA, "neither", "7F 45 4C 46");
+    expect_error(gd_image_decode("a.dat",
+                                 "\x7f"
+                                 "ELF\x02\x01",
+                                 6, 0, &im),
+                 GD_DATA, "neither", "7F 45 4C 46");
     expect_error(gd_image_decode("a.jpeg", "GIF89a..", 8, 0, &im), GD_DATA, "not a JPEG", "\"GIF89a");
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_resize_equals_pillow), cmocka_unit_test(test_decode_equals_pillow),
-        cmocka_unit_test(test_channels),             cmocka_unit_test(test_png_file),
-        cmocka_unit_test(test_sheet),                cmocka_unit_test(test_odd_sizes),
-        cmocka_unit_test(test_hostile),              cmocka_unit_test(test_no_picture),
+        cmocka_unit_test(test_resize_equals_pillow),
+        cmocka_unit_test(test_decode_equals_pillow),
+        cmocka_unit_test(test_channels),
+        cmocka_unit_test(test_png_file),
+        cmocka_unit_test(test_sheet),
+        cmocka_unit_test(test_odd_sizes),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_no_picture),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -56,8 +56,8 @@ static void test_ranks_workers_depth(void **state) {
             for (int depth = 1; depth <= 4; depth++)
                 for (int rank = 0; rank < ranks; rank++) {
                     int local = GLOBAL / ranks;
-                    gd_loader *l = open_loader(d, (gd_loader_opts){.first = rank * local, .local = local,
-                                                                   .workers = workers, .depth = depth});
+                    gd_loader *l = open_loader(
+                        d, (gd_loader_opts){.first = rank * local, .local = local, .workers = workers, .depth = depth});
                     check_stream(l, want, 0, rank * local, local);
                     gd_loader_close(l);
                 }
@@ -159,8 +159,7 @@ static void test_flip_is_keyed_by_draw(void **state) {
         assert_memory_equal(b, again, BYTES);
         bool mirror = memcmp(a, b, BYTES) != 0;
         for (int y = 0; y < SIDE; y++)
-            for (int x = 0; x < SIDE; x++)
-                assert_int_equal(b[y * SIDE + x], a[y * SIDE + (mirror ? SIDE - 1 - x : x)]);
+            for (int x = 0; x < SIDE; x++) assert_int_equal(b[y * SIDE + x], a[y * SIDE + (mirror ? SIDE - 1 - x : x)]);
         flipped += mirror;
     }
     assert_in_range(flipped, draws / 2 - 150, draws / 2 + 150); /* nearly 5 standard deviations */

@@ -11,11 +11,16 @@ typedef struct real_set {
 } real_set;
 
 static const real_set SETS[] = {
-    {"openmoji-pairs/train", 1079, 128, 256, 3, 0x8ee32f0c}, {"openmoji-pairs/val", 120, 128, 256, 3, 0x34cc1b36},
-    {"openmoji-pairs/test", 109, 128, 256, 3, 0xaf4dda6b},   {"nuclei-pairs/train", 249, 256, 512, 1, 0x27279b1b},
-    {"nuclei-pairs/val", 46, 256, 512, 1, 0x8075bf18},       {"nuclei-pairs/test", 39, 256, 512, 1, 0x01b85153},
-    {"fruit-unpaired/trainA", 960, 100, 100, 3, 0x1d6bbad9}, {"fruit-unpaired/trainB", 960, 100, 100, 3, 0xab21e3c3},
-    {"fruit-unpaired/testA", 160, 100, 100, 3, 0xbc1914d0},  {"fruit-unpaired/testB", 162, 100, 100, 3, 0x010caa4a},
+    {"openmoji-pairs/train", 1079, 128, 256, 3, 0x8ee32f0c},
+    {"openmoji-pairs/val", 120, 128, 256, 3, 0x34cc1b36},
+    {"openmoji-pairs/test", 109, 128, 256, 3, 0xaf4dda6b},
+    {"nuclei-pairs/train", 249, 256, 512, 1, 0x27279b1b},
+    {"nuclei-pairs/val", 46, 256, 512, 1, 0x8075bf18},
+    {"nuclei-pairs/test", 39, 256, 512, 1, 0x01b85153},
+    {"fruit-unpaired/trainA", 960, 100, 100, 3, 0x1d6bbad9},
+    {"fruit-unpaired/trainB", 960, 100, 100, 3, 0xab21e3c3},
+    {"fruit-unpaired/testA", 160, 100, 100, 3, 0xbc1914d0},
+    {"fruit-unpaired/testB", 162, 100, 100, 3, 0x010caa4a},
     {"tiles32", 2425, 32, 32, 3, 0x2714afb3},
 };
 

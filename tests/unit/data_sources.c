@@ -53,7 +53,8 @@ static void test_idx(void **state) {
 static void test_idx_size_channels_count(void **state) {
     (void)state;
     put_idx("b.idx", 20, 28, 28);
-    gd_dataset *d = open_set((gd_dataset_spec){.source = "idx", .path = "b.idx", .size = 32, .channels = 3, .count = 12});
+    gd_dataset *d =
+        open_set((gd_dataset_spec){.source = "idx", .path = "b.idx", .size = 32, .channels = 3, .count = 12});
     assert_string_equal(gd_dataset_describe(d), "idx: 12 images 28x28x1 -> 32x32x3");
     expect_shape(d, GD_SAMPLE_U8, 32, 32, 3);
     for (int i = 0; i < 12; i++) {
@@ -200,7 +201,8 @@ static void test_folder_many(void **state) {
     table.open = slow_open;
     gd_io_set(&table);
     for (int i = 0; i < 3; i++)
-        expect_error(gd_dataset_open(&spec, &d), GD_DATA, "many: 3 files are bad; the first", "many/099.png: not a PNG");
+        expect_error(gd_dataset_open(&spec, &d), GD_DATA, "many: 3 files are bad; the first",
+                     "many/099.png: not a PNG");
     gd_io_set(NULL);
     free(bytes);
     gd_image_free(&im);
@@ -241,9 +243,7 @@ static double ring_mode(int m, int axis) {
     return 2 * (axis ? sin(angle) : cos(angle)) / 1.414;
 }
 
-static double grid_mode(int m, int axis) {
-    return 2 * ((axis ? m / 5 : m % 5) - 2) / 2.828;
-}
+static double grid_mode(int m, int axis) { return 2 * ((axis ? m / 5 : m % 5) - 2) / 2.828; }
 
 static void test_points(void **state) {
     (void)state;
@@ -296,11 +296,15 @@ static void test_sources_table(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_idx),          cmocka_unit_test(test_idx_size_channels_count),
-        cmocka_unit_test(test_idx_colour),   cmocka_unit_test(test_folder),
-        cmocka_unit_test(test_folder_mixed), cmocka_unit_test(test_folder_many),
+        cmocka_unit_test(test_idx),
+        cmocka_unit_test(test_idx_size_channels_count),
+        cmocka_unit_test(test_idx_colour),
+        cmocka_unit_test(test_folder),
+        cmocka_unit_test(test_folder_mixed),
+        cmocka_unit_test(test_folder_many),
         cmocka_unit_test(test_small_sets_are_kept),
-        cmocka_unit_test(test_points),       cmocka_unit_test(test_synthetic),
+        cmocka_unit_test(test_points),
+        cmocka_unit_test(test_synthetic),
         cmocka_unit_test(test_sources_table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -83,10 +83,12 @@ static void follow(const gd_optimizer_spec *s, reference_step step, double scale
     for (int i = 0; i < N; i++) want.p[i] = got.p[i] = start[i];
     for (int t = 0; t < STEPS; t++) {
         step(s, &want, t, scale, clip);
-        gd_optimizer_update(s, t + 1, t + 1, scale, clip, N, got.p, gradient[t], moments > 0 ? got.m : NULL, moments > 1 ? got.v : NULL);
+        gd_optimizer_update(s, t + 1, t + 1, scale, clip, N, got.p, gradient[t], moments > 0 ? got.m : NULL,
+                            moments > 1 ? got.v : NULL);
         for (int i = 0; i < N; i++) {
             /* A rounding of p a step, and of the update. */
-            double moved = fabs(want.p[i] - start[i]), limit = 6e-8 * (t + 1) * fmax(1, fabs(want.p[i])) + 2e-6 * moved + 1e-9;
+            double moved = fabs(want.p[i] - start[i]),
+                   limit = 6e-8 * (t + 1) * fmax(1, fabs(want.p[i])) + 2e-6 * moved + 1e-9;
             if (!(fabs(got.p[i] - want.p[i]) <= limit))
                 fail_msg("update %d, element %d: %.9g, not %.9g", t + 1, i, (double)got.p[i], want.p[i]);
         }
@@ -213,7 +215,8 @@ static void momentum_ramps(void **state) {
     gd_optimizer_spec s = {.kind = GD_SGD, .momentum = 0.5, .momentum_final = 0.7, .momentum_steps = 100};
     assert_true(gd_optimizer_momentum(&s, 1) == 0.5);
     assert_true(fabs(gd_optimizer_momentum(&s, 51) - 0.6) < 1e-12);
-    assert_true(fabs(gd_optimizer_momentum(&s, 101) - 0.7) < 1e-12 && gd_optimizer_momentum(&s, 5000) == gd_optimizer_momentum(&s, 101));
+    assert_true(fabs(gd_optimizer_momentum(&s, 101) - 0.7) < 1e-12 &&
+                gd_optimizer_momentum(&s, 5000) == gd_optimizer_momentum(&s, 101));
     s.momentum_steps = 0;
     assert_true(gd_optimizer_momentum(&s, 5000) == 0.5);
 }
@@ -221,8 +224,14 @@ static void momentum_ramps(void **state) {
 /* The update uses lr and momentum of its own step and number. */
 static void updates_use_the_schedules(void **state) {
     (void)state;
-    gd_optimizer_spec s = {.kind = GD_SGD, .lr = 1, .decay = GD_DECAY_LINEAR, .decay_start = 0, .decay_end = 4,
-                           .momentum = 0, .momentum_final = 1, .momentum_steps = 1};
+    gd_optimizer_spec s = {.kind = GD_SGD,
+                           .lr = 1,
+                           .decay = GD_DECAY_LINEAR,
+                           .decay_start = 0,
+                           .decay_end = 4,
+                           .momentum = 0,
+                           .momentum_final = 1,
+                           .momentum_steps = 1};
     float p = 0, v = 8, g = 1;
     gd_optimizer_update(&s, 1, 1, 1, 0, 1, &p, &g, &v, NULL); /* momentum 0, lr 3/4 */
     assert_true(v == 1 && p == -0.75f);

@@ -68,7 +68,8 @@ static void warm_up_bursts_as_in_wgan(void **state) {
         int64_t gen_iterations = step - 1, want = gen_iterations < 25 || gen_iterations % 500 == 0 ? 100 : 5;
         gd_counters c = {.step = step - 1};
         gd_step_plan p = gd_plan_make(&r, &c);
-        if (p.d_steps != want || p.g_steps != 1) fail_msg("step %d: %d D updates, not %d", (int)step, (int)p.d_steps, (int)want);
+        if (p.d_steps != want || p.g_steps != 1)
+            fail_msg("step %d: %d D updates, not %d", (int)step, (int)p.d_steps, (int)want);
     }
     r.schedule.warmup_every = 0;
     assert_int_equal(strlen(kinds(&r, 501)), 6);
@@ -94,7 +95,8 @@ static void counters_count_what_was_done(void **state) {
     gd_step_plan p = gd_plan_make(&r, &c);
     gd_counters after = gd_plan_after(&p, &r);
     assert_true(after.draws - c.draws == 2 && after.cursor - c.cursor == 128);
-    assert_true(after.updates[GD_GROUP_D] - c.updates[GD_GROUP_D] == 2 && after.updates[GD_GROUP_G] - c.updates[GD_GROUP_G] == 1);
+    assert_true(after.updates[GD_GROUP_D] - c.updates[GD_GROUP_D] == 2 &&
+                after.updates[GD_GROUP_G] - c.updates[GD_GROUP_G] == 1);
     r.schedule = (gd_schedule_spec){.d_steps = 1, .g_steps = 1, .simultaneous = true};
     p = gd_plan_make(&r, &c);
     after = gd_plan_after(&p, &r);

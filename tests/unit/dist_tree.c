@@ -30,9 +30,15 @@ static void write_tree(char *to, size_t room, int first, int n) {
 
 static void shapes_are_as_documented(void **state) {
     (void)state;
-    static const char *const want[] = {[1] = "0", [2] = "(0 1)", [3] = "((0 1) 2)", [4] = "((0 1) (2 3))",
-        [5] = "(((0 1) (2 3)) 4)", [6] = "(((0 1) (2 3)) (4 5))", [7] = "(((0 1) (2 3)) ((4 5) 6))",
-        [8] = "(((0 1) (2 3)) ((4 5) (6 7)))", [9] = "((((0 1) (2 3)) ((4 5) (6 7))) 8)"};
+    static const char *const want[] = {[1] = "0",
+                                       [2] = "(0 1)",
+                                       [3] = "((0 1) 2)",
+                                       [4] = "((0 1) (2 3))",
+                                       [5] = "(((0 1) (2 3)) 4)",
+                                       [6] = "(((0 1) (2 3)) (4 5))",
+                                       [7] = "(((0 1) (2 3)) ((4 5) 6))",
+                                       [8] = "(((0 1) (2 3)) ((4 5) (6 7)))",
+                                       [9] = "((((0 1) (2 3)) ((4 5) (6 7))) 8)"};
     for (int n = 1; n <= 9; n++) {
         char text[512];
         write_tree(text, sizeof text, 0, n);
@@ -51,7 +57,8 @@ static int fill(void **state) {
     gd_rng rng = {.seed = 3, .purpose = GD_PURPOSE_TEST};
     for (int k = 0; k < LEAVES; k++) {
         gd_rng_normal(&rng, (uint64_t)k, 0, COUNT, leaf[k]);
-        for (int i = 0; i < COUNT; i++) leaf[k][i] *= (float)(1 << (k * 7 + i) % 13); /* magnitudes differ: order shows */
+        for (int i = 0; i < COUNT; i++)
+            leaf[k][i] *= (float)(1 << (k * 7 + i) % 13); /* magnitudes differ: order shows */
         source[k] = leaf[k];
     }
     return 0;
@@ -72,8 +79,9 @@ static void sums_follow_the_definition(void **state) {
     for (int n = 1; n <= LEAVES; n++)
         for (size_t c = 0; c < sizeof counts / sizeof *counts; c++) {
             gd__tree_sum(source, n, 0, (size_t)counts[c], out);
-            for (int i = 0; i < counts[c]; i += counts[c] > 100 ? 61 : 1)
-                if (out[i] != reference(0, n, i)) fail_msg("%d leaves, element %d of %d: %a, not %a", n, i, counts[c], out[i], reference(0, n, i));
+            for (int i = 0; i<counts[c]; i += counts[c]> 100 ? 61 : 1)
+                if (out[i] != reference(0, n, i))
+                    fail_msg("%d leaves, element %d of %d: %a, not %a", n, i, counts[c], out[i], reference(0, n, i));
         }
 }
 
@@ -147,9 +155,9 @@ static void doubles_have_the_same_tree(void **state) {
             double got = gd__tree_sum_f64(x, n, 2);
             assert_true(got - want < 1e-9 && want - got < 1e-9);
         }
-    double inexact[] = {1, 1e-16, 1e-16};          /* (1 + e) + e: both e are lost */
+    double inexact[] = {1, 1e-16, 1e-16}; /* (1 + e) + e: both e are lost */
     assert_true(gd__tree_sum_f64(inexact, 3, 1) == 1.0);
-    double grouped[] = {1, 0, 1e-16, 1e-16};       /* (1 + 0) + (e + e) */
+    double grouped[] = {1, 0, 1e-16, 1e-16}; /* (1 + 0) + (e + e) */
     assert_true(gd__tree_sum_f64(grouped, 4, 1) == 1.0 + 2e-16);
 }
 

@@ -43,7 +43,8 @@ static void uniform_stays_in_range(void **state) {
 static void both_ways_start_and_end_at_the_ends(void **state) {
     (void)state;
     float a[SIZE], b[SIZE], z[STEPS * SIZE];
-    void (*const ways[])(const float *, const float *, int64_t, int64_t, float *) = {gd_latents_linear, gd_latents_slerp};
+    void (*const ways[])(const float *, const float *, int64_t, int64_t, float *) = {gd_latents_linear,
+                                                                                     gd_latents_slerp};
     gd_latents_draw(1, false, 1, SIZE, a);
     gd_latents_draw(2, false, 1, SIZE, b);
     for (int w = 0; w < 2; w++) {
@@ -84,10 +85,8 @@ static void slerp_of_equal_ends_is_finite(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(seeds_name_single_latents),
-        cmocka_unit_test(uniform_stays_in_range),
-        cmocka_unit_test(both_ways_start_and_end_at_the_ends),
-        cmocka_unit_test(slerp_keeps_norm_and_speed),
+        cmocka_unit_test(seeds_name_single_latents),           cmocka_unit_test(uniform_stays_in_range),
+        cmocka_unit_test(both_ways_start_and_end_at_the_ends), cmocka_unit_test(slerp_keeps_norm_and_speed),
         cmocka_unit_test(slerp_of_equal_ends_is_finite),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

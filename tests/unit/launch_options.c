@@ -21,8 +21,14 @@ static const gd_option table[] = {
     {"number", GD_OPT_INT, offsetof(values, number), "N", "a number"},
     {"set", GD_OPT_TEXTS, offsetof(values, list), "KEY=VALUE", "many"},
 };
-static const gd_command command = {.name = "test", .usage = "A [B]", .example = "gandist test a", .summary = "tests",
-                                   .options = table, .option_count = 4, .min_args = 1, .max_args = 2};
+static const gd_command command = {.name = "test",
+                                   .usage = "A [B]",
+                                   .example = "gandist test a",
+                                   .summary = "tests",
+                                   .options = table,
+                                   .option_count = 4,
+                                   .min_args = 1,
+                                   .max_args = 2};
 
 static gd_status parse(values *v, gd_text_list *args, int argc, const char *const *argv) {
     bool helped;

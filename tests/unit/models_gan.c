@@ -238,8 +238,12 @@ static void spec_is_copied(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_step_builds), cmocka_unit_test(latents_are_drawn_once),
-        cmocka_unit_test(g_step_leaves_d_alone), cmocka_unit_test(dropout_streams_differ), cmocka_unit_test(refusals), cmocka_unit_test(spec_is_copied),
+        cmocka_unit_test(every_step_builds),
+        cmocka_unit_test(latents_are_drawn_once),
+        cmocka_unit_test(g_step_leaves_d_alone),
+        cmocka_unit_test(dropout_streams_differ),
+        cmocka_unit_test(refusals),
+        cmocka_unit_test(spec_is_copied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -66,7 +66,14 @@ static void numbers_as_sequential(void **state) {
     check_names(discriminator(d, COUNT(d), 16, 16, 3),
                 "main.0.weight main.0.bias main.5.weight main.5.bias main.8.weight main.8.bias main.9.weight");
     static const gd_layer_spec up[] = {
-        {.kind = "deconv", .size = 8, .kernel = 4, .stride = 1, .pad = 0, .norm = "instance", .act = "relu", .bias = -1},
+        {.kind = "deconv",
+         .size = 8,
+         .kernel = 4,
+         .stride = 1,
+         .pad = 0,
+         .norm = "instance",
+         .act = "relu",
+         .bias = -1},
         {.kind = "deconv", .size = 3, .pad = -1, .act = "sigmoid", .bias = 1},
     };
     check_names(generator(up, COUNT(up), 5, 8, 8, 3), "main.0.weight main.3.weight main.3.bias");
@@ -114,8 +121,8 @@ static void flatten_is_chw(void **state) {
     double y[8];
     assert_int_equal(apply(generator(back, 1, 8, 2, 2, 2), gd_shape2(1, 8), x, eval, NULL, y), 8);
     assert_memory_equal(y, want, sizeof want);
-    static const gd_layer_spec both[] = {{.kind = "reshape", .shape = {2, 2, 2}}, {.kind = "flatten"},
-                                         {.kind = "reshape", .shape = {1, 1, 8}}};
+    static const gd_layer_spec both[] = {
+        {.kind = "reshape", .shape = {2, 2, 2}}, {.kind = "flatten"}, {.kind = "reshape", .shape = {1, 1, 8}}};
     assert_int_equal(apply(generator(both, 3, 8, 1, 1, 8), gd_shape2(1, 8), x, eval, NULL, y), 8);
     assert_memory_equal(y, x, sizeof x);
 }
@@ -152,7 +159,11 @@ static void maxout_takes_groups(void **state) {
 static void activations(void **state) {
     (void)state;
     const double x[3] = {-1, 0, 2};
-    const struct { const char *act; double slope; double want[3]; } row[] = {
+    const struct {
+        const char *act;
+        double slope;
+        double want[3];
+    } row[] = {
         {"relu", 0, {0, 0, 2}},
         {"leaky", 0, {-0.2, 0, 2}},
         {"leaky", 0.01, {-0.01, 0, 2}},
@@ -217,7 +228,8 @@ static void norms_average_their_axes(void **state) {
     for (int kind = 0; kind < 3; kind++) {
         static const char *const name[] = {"batch", "instance", "layer"};
         gd_layer_spec l[] = {{.kind = "reshape", .shape = {2, 2, 2}}, {.kind = "norm", .norm = name[kind]}};
-        assert_int_equal(apply(generator(l, 2, 8, 2, 2, 2), gd_shape2(2, 8), x, (gd_apply_opts){0}, bind_unit_norm, y), 16);
+        assert_int_equal(apply(generator(l, 2, 8, 2, 2, 2), gd_shape2(2, 8), x, (gd_apply_opts){0}, bind_unit_norm, y),
+                         16);
         double over_n = 0, over_sample = 0, over_map = 0;
         for (int c = 0; c < 2; c++) over_n += fabs((mean_of(y + c, 4, 2) + mean_of(y + 8 + c, 4, 2)) / 2);
         for (int n = 0; n < 2; n++) over_sample += fabs(mean_of(y + 8 * n, 8, 1));
@@ -347,11 +359,16 @@ static void mistakes_name_their_line(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(numbers_as_sequential), cmocka_unit_test(flatten_is_chw),
-        cmocka_unit_test(upsample_and_avgpool),  cmocka_unit_test(maxout_takes_groups),
-        cmocka_unit_test(activations),           cmocka_unit_test(dropout_keeps_the_mean),
-        cmocka_unit_test(norms_average_their_axes), cmocka_unit_test(mistakes_name_their_line),
-        cmocka_unit_test(reflect_sum_spatial),   cmocka_unit_test(taps_give_features),
+        cmocka_unit_test(numbers_as_sequential),
+        cmocka_unit_test(flatten_is_chw),
+        cmocka_unit_test(upsample_and_avgpool),
+        cmocka_unit_test(maxout_takes_groups),
+        cmocka_unit_test(activations),
+        cmocka_unit_test(dropout_keeps_the_mean),
+        cmocka_unit_test(norms_average_their_axes),
+        cmocka_unit_test(mistakes_name_their_line),
+        cmocka_unit_test(reflect_sum_spatial),
+        cmocka_unit_test(taps_give_features),
         cmocka_unit_test(maps_must_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

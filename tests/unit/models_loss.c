@@ -53,7 +53,8 @@ static void compute(const gd_loss_spec *l, gd_shape s, double out[3]) {
     gd_graph *g;
     rig_ok(gd_graph_new(1, &g));
     gd_node x = gd_input(g, "x", GD_F32, s);
-    gd_output list[] = {{"real", gd_loss_d_real(g, l, x, N_GLOBAL)}, {"fake", gd_loss_d_fake(g, l, x, N_GLOBAL)},
+    gd_output list[] = {{"real", gd_loss_d_real(g, l, x, N_GLOBAL)},
+                        {"fake", gd_loss_d_fake(g, l, x, N_GLOBAL)},
                         {"g", gd_loss_g(g, l, x, N_GLOBAL)}};
     rig_ok(gd_graph_status(g));
     gd_step_graph step = {.graph = g, .outputs = list, .n_outputs = 3, .n_phases = 1};

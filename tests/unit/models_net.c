@@ -14,8 +14,8 @@ static gd_net *make(gd_net_spec s) {
 }
 
 static gd_net_spec image(const char *arch, bool generator, int64_t size, int64_t channels) {
-    return (gd_net_spec){.arch = arch, .generator = generator, .latent = 100, .height = size, .width_px = size,
-                         .channels = channels};
+    return (gd_net_spec){
+        .arch = arch, .generator = generator, .latent = 100, .height = size, .width_px = size, .channels = channels};
 }
 
 static void check_count(gd_net_spec s, int64_t want) {
@@ -26,7 +26,9 @@ static void check_count(gd_net_spec s, int64_t want) {
 
 static void dcgan_counts(void **state) {
     (void)state;
-    static const struct { int64_t size, channels, g, d, g_without_norm; } row[] = {
+    static const struct {
+        int64_t size, channels, g, d, g_without_norm;
+    } row[] = {
         {32, 3, 1068928, 663296, 1068032},
         {64, 3, 3576704, 2765568, 3574784},
         {64, 1, 3574656, 2763520, 3572736},
@@ -63,8 +65,15 @@ static void mlp_counts(void **state) {
         check_count(s, wide ? 6817793 : 794881);
     }
     /* WGAN-GP's toy networks: points in the plane. */
-    gd_net_spec toy = {.arch = "mlp", .generator = true, .latent = 2, .height = 1, .width_px = 1, .channels = 2,
-                       .act = "relu", .width = 512, .depth = 3};
+    gd_net_spec toy = {.arch = "mlp",
+                       .generator = true,
+                       .latent = 2,
+                       .height = 1,
+                       .width_px = 1,
+                       .channels = 2,
+                       .act = "relu",
+                       .width = 512,
+                       .depth = 3};
     check_count(toy, 527874);
     toy.generator = false;
     check_count(toy, 527361);
@@ -77,9 +86,10 @@ typedef struct want {
     bool buffer;
 } want;
 
-#define BATCH_NORM(key, c)                                                                         \
-    {key ".weight", 1, {c}, false}, {key ".bias", 1, {c}, false}, {key ".running_mean", 1, {c}, true}, \
-        {key ".running_var", 1, {c}, true}
+#define BATCH_NORM(key, c)                                                                                             \
+    {key ".weight", 1, {c}, false}, {key ".bias", 1, {c}, false}, {key ".running_mean", 1, {c}, true}, {               \
+        key ".running_var", 1, {c}, true                                                                               \
+    }
 
 static void check_params(gd_net_spec s, const want *w, int n_want) {
     gd_net *n = make(s);
@@ -106,10 +116,14 @@ static void dcgan_keys(void **state) {
         {"main.12.weight", 4, {64, 3, 4, 4}, false},
     };
     static const want d[] = {
-        {"main.0.weight", 4, {64, 3, 4, 4}, false},    {"main.2.weight", 4, {128, 64, 4, 4}, false},
-        BATCH_NORM("main.3", 128),                     {"main.5.weight", 4, {256, 128, 4, 4}, false},
-        BATCH_NORM("main.6", 256),                     {"main.8.weight", 4, {512, 256, 4, 4}, false},
-        BATCH_NORM("main.9", 512),                     {"main.11.weight", 4, {1, 512, 4, 4}, false},
+        {"main.0.weight", 4, {64, 3, 4, 4}, false},
+        {"main.2.weight", 4, {128, 64, 4, 4}, false},
+        BATCH_NORM("main.3", 128),
+        {"main.5.weight", 4, {256, 128, 4, 4}, false},
+        BATCH_NORM("main.6", 256),
+        {"main.8.weight", 4, {512, 256, 4, 4}, false},
+        BATCH_NORM("main.9", 512),
+        {"main.11.weight", 4, {1, 512, 4, 4}, false},
     };
     CHECK_PARAMS(image("dcgan", true, 64, 3), g);
     CHECK_PARAMS(image("dcgan", false, 64, 3), d);
@@ -119,9 +133,9 @@ static void dcgan_keys(void **state) {
 static void mlp_keys(void **state) {
     (void)state;
     static const want g[] = {
-        {"main.0.weight", 2, {64, 100}, false}, {"main.0.bias", 1, {64}, false},
-        {"main.2.weight", 2, {64, 64}, false},  {"main.2.bias", 1, {64}, false},
-        {"main.4.weight", 2, {64, 64}, false},  {"main.4.bias", 1, {64}, false},
+        {"main.0.weight", 2, {64, 100}, false},  {"main.0.bias", 1, {64}, false},
+        {"main.2.weight", 2, {64, 64}, false},   {"main.2.bias", 1, {64}, false},
+        {"main.4.weight", 2, {64, 64}, false},   {"main.4.bias", 1, {64}, false},
         {"main.6.weight", 2, {3072, 64}, false}, {"main.6.bias", 1, {3072}, false},
     };
     static const want d[] = {
@@ -207,8 +221,8 @@ static void published_init(void **state) {
     check_constant(n, "main.1.running_var", 1);
     gd_net_free(n);
     /* Gulrajani's toy networks: He uniform inside, Glorot at the end. */
-    n = make((gd_net_spec){.arch = "mlp", .height = 1, .width_px = 1, .channels = 2, .act = "relu", .width = 512,
-                           .depth = 3});
+    n = make((gd_net_spec){
+        .arch = "mlp", .height = 1, .width_px = 1, .channels = 2, .act = "relu", .width = 512, .depth = 3});
     check_uniform(n, "main.2.weight", sqrt(3) * sqrt(2.0 / 512));
     check_uniform(n, "main.6.weight", sqrt(3) * sqrt(2.0 / 513));
     check_constant(n, "main.2.bias", 0);
@@ -219,7 +233,10 @@ static void chosen_init(void **state) {
     (void)state;
     gd_net_spec s = image("dcgan", true, 32, 3);
     const double taps = 16;
-    const struct { const char *rule; double gain, normal, uniform, scale_std; } row[] = {
+    const struct {
+        const char *rule;
+        double gain, normal, uniform, scale_std;
+    } row[] = {
         {"normal", 0.05, 0.05, 0, 0.02},
         {"xavier", 0, sqrt(2 / ((256 + 128) * taps)), 0, 0.02},
         {"xavier", 2, 2 * sqrt(2 / ((256 + 128) * taps)), 0, 0.02},
@@ -262,7 +279,10 @@ static void init_is_pure(void **state) {
     gd_net_init_param(n, a, 1, GD_PURPOSE_INIT_G, x);
     gd_net_init_param(n, a, 1, GD_PURPOSE_INIT_G, y);
     assert_memory_equal(x, y, (size_t)count * sizeof *x);
-    const struct { uint64_t seed; uint32_t purpose; } other[] = {{2, GD_PURPOSE_INIT_G}, {1, GD_PURPOSE_INIT_D}};
+    const struct {
+        uint64_t seed;
+        uint32_t purpose;
+    } other[] = {{2, GD_PURPOSE_INIT_G}, {1, GD_PURPOSE_INIT_D}};
     for (int i = 0; i < 2; i++) {
         gd_net_init_param(n, a, other[i].seed, other[i].purpose, y);
         assert_memory_not_equal(x, y, 64);

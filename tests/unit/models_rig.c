@@ -93,9 +93,7 @@ static int must_find(const rig *r, const char *name) {
     return b;
 }
 
-int64_t rig_count(const rig *r, const char *name) {
-    return gd_shape_count(r->bindings[must_find(r, name)].shape);
-}
+int64_t rig_count(const rig *r, const char *name) { return gd_shape_count(r->bindings[must_find(r, name)].shape); }
 
 void rig_set(rig *r, int shard, const char *name, const double *value) {
     int b = rig_find(r, name);
@@ -131,8 +129,7 @@ double rig_metric(const rig *r, const char *name) {
 
 void rig_scatter(rig *r, const char *name, const double *value) {
     int b = rig_find(r, name);
-    for (int k = 0; b >= 0 && k < r->shards; k++)
-        rig_set(r, k, name, value + k * gd_shape_count(r->bindings[b].shape));
+    for (int k = 0; b >= 0 && k < r->shards; k++) rig_set(r, k, name, value + k * gd_shape_count(r->bindings[b].shape));
 }
 
 /* ---- running ---- */
@@ -145,8 +142,7 @@ static void serve(const rig *r, const gd_pause *p) {
     }
     for (int64_t i = 0; i < p[0].count; i++) {
         double sum = 0;
-        for (int k = 0; k < r->shards; k++)
-            sum += doubles(r) ? ((double *)(void *)p[k].data)[i] : (double)p[k].data[i];
+        for (int k = 0; k < r->shards; k++) sum += doubles(r) ? ((double *)(void *)p[k].data)[i] : (double)p[k].data[i];
         for (int k = 0; k < r->shards; k++) {
             if (doubles(r)) ((double *)(void *)p[k].data)[i] = sum;
             else p[k].data[i] = (float)sum;

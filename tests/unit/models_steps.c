@@ -122,9 +122,11 @@ static void check_param(rig *r, gd_gan *m, const char *prefix, const gd_param_in
     rig_get(r, 0, grad_name, grad);
     for (int64_t i = 0; i < count; i++) scale = fmax(scale, fabs(grad[i]));
     for (int64_t i = 0; i < count; i += count / 3 + 1) {
-        double slope = (loss_at(r, m, name, v, i, v[i] + h, metric) - loss_at(r, m, name, v, i, v[i] - h, metric)) / (2 * h);
+        double slope =
+            (loss_at(r, m, name, v, i, v[i] + h, metric) - loss_at(r, m, name, v, i, v[i] - h, metric)) / (2 * h);
         if (!(fabs(slope - grad[i]) <= 1e-6 * scale))
-            fail_msg("%s[%lld] is %.12g, differences say %.12g (largest %.3g)", grad_name, (long long)i, grad[i], slope, scale);
+            fail_msg("%s[%lld] is %.12g, differences say %.12g (largest %.3g)", grad_name, (long long)i, grad[i], slope,
+                     scale);
     }
     free(v);
     free(grad);
@@ -320,7 +322,8 @@ static void sharing_changes_no_gradient(void **state) {
     gd_gan *m = make(dcgan());
     const gd_gan_net *nets;
     gd_gan_nets(m, &nets);
-    rig *d = open_step(m, GD_STEP_D, 1), *shared = open_step(m, GD_STEP_DG_SHARED, 1), *both = open_step(m, GD_STEP_BOTH, 1);
+    rig *d = open_step(m, GD_STEP_D, 1), *shared = open_step(m, GD_STEP_DG_SHARED, 1),
+        *both = open_step(m, GD_STEP_BOTH, 1);
     rig_run(d, SEED, STEP, BATCH, NULL, NULL);
     rig_run(shared, SEED, STEP, BATCH, NULL, NULL); /* D not updated at the pause */
     rig_run(both, SEED, STEP, BATCH, NULL, NULL);
@@ -366,7 +369,8 @@ static void check_range(gd_range range, double byte, double want) {
     s.range = range;
     s.generator.output = range == GD_RANGE_UNIT ? "sigmoid" : NULL;
     s.loss.kind = GD_LOSS_WASSERSTEIN;
-    s.discriminator = (gd_net_spec){.arch = "layers", .height = 4, .width_px = 4, .channels = 1, .layers = d, .layer_count = 1};
+    s.discriminator =
+        (gd_net_spec){.arch = "layers", .height = 4, .width_px = 4, .channels = 1, .layers = d, .layer_count = 1};
     gd_gan *m = make(s);
     rig *r = open_step(m, GD_STEP_D, 1);
     double real[BATCH * 16], first[16] = {1};
@@ -469,12 +473,11 @@ static void sampler_uses_running_statistics(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients_of_losses),       cmocka_unit_test(gradients_of_networks),
-        cmocka_unit_test(shards_change_nothing),     cmocka_unit_test(local_statistics),
-        cmocka_unit_test(cpu_computes_the_same),
-        cmocka_unit_test(sharing_changes_no_gradient), cmocka_unit_test(latents_depend_on_step),
-        cmocka_unit_test(ranges),                    cmocka_unit_test(verdicts_are_probabilities),
-        cmocka_unit_test(sampler_uses_running_statistics),
+        cmocka_unit_test(gradients_of_losses),        cmocka_unit_test(gradients_of_networks),
+        cmocka_unit_test(shards_change_nothing),      cmocka_unit_test(local_statistics),
+        cmocka_unit_test(cpu_computes_the_same),      cmocka_unit_test(sharing_changes_no_gradient),
+        cmocka_unit_test(latents_depend_on_step),     cmocka_unit_test(ranges),
+        cmocka_unit_test(verdicts_are_probabilities), cmocka_unit_test(sampler_uses_running_statistics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

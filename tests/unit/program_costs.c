@@ -23,9 +23,13 @@ static void functions_of_constants(void **state) {
     const struct {
         gd_node node;
         double want;
-    } fold[] = {{gd_exp(g, c), exp(-0.75)},   {gd_log(g, gd_neg(g, c)), log(0.75)},       {gd_tanh(g, c), tanh(-0.75)},
-                {gd_sigmoid(g, c), 1 / (1 + exp(0.75))}, {gd_softplus(g, c), log(1 + exp(-0.75))},
-                {gd_softplus(g, far), 800},   {gd_sigmoid(g, gd_neg(g, far)), 0}};
+    } fold[] = {{gd_exp(g, c), exp(-0.75)},
+                {gd_log(g, gd_neg(g, c)), log(0.75)},
+                {gd_tanh(g, c), tanh(-0.75)},
+                {gd_sigmoid(g, c), 1 / (1 + exp(0.75))},
+                {gd_softplus(g, c), log(1 + exp(-0.75))},
+                {gd_softplus(g, far), 800},
+                {gd_sigmoid(g, gd_neg(g, far)), 0}};
     const int n = sizeof fold / sizeof *fold;
     gd_output out[sizeof fold / sizeof *fold];
     static const char *const name[] = {"exp", "log", "tanh", "sigmoid", "softplus", "far", "none"};
@@ -33,7 +37,8 @@ static void functions_of_constants(void **state) {
     prog p = prog_make(g, "ref", n, out, plain);
     for (gd_node k = 0; k < count(&p); k++) assert_int_equal(gd_graph_at(p.p->ir.graph, k)->op, GD_OP_CONST);
     prog_run(&p, NULL, NULL);
-    for (int i = 0; i < n; i++) assert_true(fabs(prog_get(&p, name[i], 5) - fold[i].want) <= 1e-14 * fabs(fold[i].want));
+    for (int i = 0; i < n; i++)
+        assert_true(fabs(prog_get(&p, name[i], 5) - fold[i].want) <= 1e-14 * fabs(fold[i].want));
     prog_free(&p);
     gd_graph_free(g);
 }
@@ -54,21 +59,24 @@ static void constants_need_no_collective(void **state) {
 static void permutations(void **state) {
     (void)state;
     gd_graph *g = prog_graph(1);
-    gd_node x = gd_input(g, "x", GD_F32, gd_shape4(2, 3, 4, 5)), row = gd_input(g, "row", GD_F32, gd_shape4(2, 1, 1, 5));
+    gd_node x = gd_input(g, "x", GD_F32, gd_shape4(2, 3, 4, 5)),
+            row = gd_input(g, "row", GD_F32, gd_shape4(2, 1, 1, 5));
     static const int turn[] = {0, 3, 1, 2}, back[] = {0, 2, 3, 1}, other[] = {1, 0, 2, 3};
     const gd_output out[] = {
-        {"same", gd_neg(g, gd_permute(g, gd_permute(g, x, turn), back))},   /* undone             */
-        {"once", gd_permute(g, gd_permute(g, x, turn), other)},             /* one permutation    */
-        {"view", gd_exp(g, gd_permute(g, row, turn))},                      /* only ones are moved */
+        {"same", gd_neg(g, gd_permute(g, gd_permute(g, x, turn), back))}, /* undone             */
+        {"once", gd_permute(g, gd_permute(g, x, turn), other)},           /* one permutation    */
+        {"view", gd_exp(g, gd_permute(g, row, turn))},                    /* only ones are moved */
     };
     for (int k = 0; k < 2; k++) {
         prog p = prog_make(g, k ? "cpu" : "ref", 3, out, plain);
         assert_int_equal(prog_steps_with(&p, GD_OP_PERMUTE), 1);
         prog_run(&p, NULL, NULL);
         for (int64_t i = 0; i < 120; i++) assert_float_equal(prog_get(&p, "same", i), -prog_value_of("x", i), 1e-7);
-        for (int64_t i = 0; i < 10; i++) assert_float_equal(prog_get(&p, "view", i), exp(prog_value_of("row", i)), 1e-6);
+        for (int64_t i = 0; i < 10; i++)
+            assert_float_equal(prog_get(&p, "view", i), exp(prog_value_of("row", i)), 1e-6);
         for (int64_t c = 0; c < 5; c++) /* once[c][n][h][w] = x[n][h][w][c] */
-            for (int64_t i = 0; i < 24; i++) assert_float_equal(prog_get(&p, "once", c * 24 + i), prog_value_of("x", i * 5 + c), 1e-7);
+            for (int64_t i = 0; i < 24; i++)
+                assert_float_equal(prog_get(&p, "once", c * 24 + i), prog_value_of("x", i * 5 + c), 1e-7);
         prog_free(&p);
     }
     gd_graph_free(g);
@@ -138,7 +146,8 @@ static void order_keeps_memory_low(void **state) {
         sum = k ? gd_add(g, sum, total) : total;
     }
     const gd_output out = {"sum", sum};
-    prog one = prog_make(g, "cpu", 1, &out, (gd_program_opts){.no_reuse = true}), two = prog_make(g, "cpu", 1, &out, plain);
+    prog one = prog_make(g, "cpu", 1, &out, (gd_program_opts){.no_reuse = true}),
+         two = prog_make(g, "cpu", 1, &out, plain);
     size_t each = 64 * 64 * sizeof(float);
     assert_true(gd_program_get_stats(one.p).arena_bytes >= BRANCHES * each);
     size_t values = 0;
@@ -224,10 +233,14 @@ static void plan_is_dumped(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(functions_of_constants), cmocka_unit_test(constants_need_no_collective),
-        cmocka_unit_test(permutations),           cmocka_unit_test(casts),
-        cmocka_unit_test(flops),                  cmocka_unit_test(order_keeps_memory_low),
-        cmocka_unit_test(profile),                cmocka_unit_test(plan_is_dumped),
+        cmocka_unit_test(functions_of_constants),
+        cmocka_unit_test(constants_need_no_collective),
+        cmocka_unit_test(permutations),
+        cmocka_unit_test(casts),
+        cmocka_unit_test(flops),
+        cmocka_unit_test(order_keeps_memory_low),
+        cmocka_unit_test(profile),
+        cmocka_unit_test(plan_is_dumped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -53,7 +53,8 @@ static model make_model(void) {
     gd_graph *g = m.g;
     gd_node x = gd_input(g, "x", GD_F32, gd_shape4(2, 8, 8, 8)), w = gd_param(g, "w", gd_shape4(8, 3, 3, 8), 0), dw;
     gd_node y = gd_leaky(g, gd_normalize(g, gd_conv(g, x, w, (gd_conv_attr){1, {1, 1, 1, 1}}), 7, 1e-5, true), 0.2);
-    gd_node flat = gd_matmul(g, gd_reshape(g, y, gd_shape2(2, 512)), gd_param(g, "v", gd_shape2(512, 4), 0), false, false);
+    gd_node flat =
+        gd_matmul(g, gd_reshape(g, y, gd_shape2(2, 512)), gd_param(g, "v", gd_shape2(512, 4), 0), false, false);
     gd_grad(g, gd_sum_all(g, gd_tanh(g, flat)), GD_NONE, 1, &w, &dw);
     m.out[0] = (gd_output){"dw", gd_allreduce(g, dw)};
     gd_graph_set_phase(g, 1);

@@ -63,7 +63,8 @@ static void constants(void **state) {
     (void)state;
     gd_graph *g = prog_graph(1);
     gd_node c = gd_square(g, gd_div(g, gd_const(g, 3, row), gd_const(g, -2, row)));
-    gd_node bad = gd_sqrt(g, gd_const(g, -1, row)), none = gd_sub(g, gd_const(g, INFINITY, row), gd_const(g, INFINITY, row));
+    gd_node bad = gd_sqrt(g, gd_const(g, -1, row)),
+            none = gd_sub(g, gd_const(g, INFINITY, row), gd_const(g, INFINITY, row));
     const gd_output out[] = {{"c", gd_add(g, gd_input(g, "x", GD_F32, row), c)}, {"bad", bad}, {"none", none}};
     for (int k = 0; k < 2; k++) {
         prog p = prog_make(g, k ? "cpu" : "ref", 3, out, plain);
@@ -94,7 +95,8 @@ static int groups_over(const prog *p, gd_shape s) {
     for (int i = 0; i < p->p->n_steps; i++) {
         const gd_exec_step *step = &p->p->step[i];
         const gd_node_info *n = gd_graph_at(p->p->ir.graph, p->p->step_node[step->first_node]);
-        large += step->fused && gd_shape_equal(n->op == GD_OP_SUM ? gd_node_shape(p->p->ir.graph, n->in[0]) : n->shape, s);
+        large +=
+            step->fused && gd_shape_equal(n->op == GD_OP_SUM ? gd_node_shape(p->p->ir.graph, n->in[0]) : n->shape, s);
     }
     return large;
 }
@@ -137,7 +139,8 @@ static void bf16(void **state) {
     gd_node z = gd_matmul(g, gd_reshape(g, y, gd_shape2(2, 512)), gd_param(g, "v", gd_shape2(512, 4), 0), false, false);
     gd_grad(g, gd_sum_all(g, gd_square(g, z)), GD_NONE, 1, &w, &dw);
     const gd_output out[] = {{"z", z}, {"dw", dw}};
-    prog full = prog_make(g, "cpu", 2, out, plain), half = prog_make(g, "cpu", 2, out, (gd_program_opts){.precision = GD_PRECISION_BF16});
+    prog full = prog_make(g, "cpu", 2, out, plain),
+         half = prog_make(g, "cpu", 2, out, (gd_program_opts){.precision = GD_PRECISION_BF16});
     const gd_graph *h = half.p->ir.graph;
     int products = 0;
     for (gd_node n = 0; n < gd_graph_count(h); n++) {
@@ -194,8 +197,10 @@ static void dumps(void **state) {
     snprintf(folder, sizeof folder, "%s/dump", tmp ? tmp : ".");
     gd_graph *g = prog_graph(1);
     gd_node x = gd_input(g, "x", GD_F32, row);
-    gd_output out = {"y", gd_matmul(g, gd_normalize(g, x, 3, 1e-5, false), gd_param(g, "w", gd_shape2(16, 4), 0), false, false)};
-    prog p = prog_make(g, "ref", 1, &out, (gd_program_opts){.dump_dir = folder, .name = "step", .precision = GD_PRECISION_BF16});
+    gd_output out = {
+        "y", gd_matmul(g, gd_normalize(g, x, 3, 1e-5, false), gd_param(g, "w", gd_shape2(16, 4), 0), false, false)};
+    prog p = prog_make(g, "ref", 1, &out,
+                       (gd_program_opts){.dump_dir = folder, .name = "step", .precision = GD_PRECISION_BF16});
     static const char *const passes[] = {"lower", "merge", "simplify", "bf16", "versions"};
     for (size_t k = 0; k < sizeof passes / sizeof *passes; k++) {
         int found = 0;
@@ -233,8 +238,8 @@ static void unsupported(void **state) {
     gd_program *p = NULL;
     gd_output out = {"y", gd_softplus(g, gd_neg(g, x))};
     gd_graph_pop(g);
-    prog_refused(gd_program_make(g, &tiny, 1, &out, NULL, &p), GD_UNSUP, "D/softplus", "tiny", "softplus f32 [4,16] of f32 [4,16]",
-                 "logarithms are not at hand", NULL);
+    prog_refused(gd_program_make(g, &tiny, 1, &out, NULL, &p), GD_UNSUP, "D/softplus", "tiny",
+                 "softplus f32 [4,16] of f32 [4,16]", "logarithms are not at hand", NULL);
     assert_null(p);
     out.node = gd_neg(g, x);
     prog_ok(gd_program_make(g, &tiny, 1, &out, NULL, &p));
@@ -278,9 +283,14 @@ static void large_graph(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(zeros_disappear), cmocka_unit_test(equals_become_one), cmocka_unit_test(constants),
-        cmocka_unit_test(batch_norm_groups), cmocka_unit_test(bf16), cmocka_unit_test(dumps),
-        cmocka_unit_test(unsupported), cmocka_unit_test(large_graph),
+        cmocka_unit_test(zeros_disappear),
+        cmocka_unit_test(equals_become_one),
+        cmocka_unit_test(constants),
+        cmocka_unit_test(batch_norm_groups),
+        cmocka_unit_test(bf16),
+        cmocka_unit_test(dumps),
+        cmocka_unit_test(unsupported),
+        cmocka_unit_test(large_graph),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

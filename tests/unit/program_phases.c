@@ -32,11 +32,11 @@ static void versions(const char *executor) {
     gd_graph_set_phase(g, 1);
     gd_node now = gd_param(g, "w", row, 1);
     const gd_output out[] = {
-        {"old", gd_scale(g, w, 2)},                       /* written in phase 1, reads version 0        */
+        {"old", gd_scale(g, w, 2)}, /* written in phase 1, reads version 0        */
         {"new", gd_scale(g, now, 2)},
         {"view", gd_permute(g, view, (const int[4]){1, 0})}, /* the only user of a phase 0 view         */
-        {"scaled", gd_scale(g, scaled, 2)},               /* simplify makes this w * 6, in phase 1      */
-        {"twice", gd_mul(g, twice, x)},                   /* and this w * x                             */
+        {"scaled", gd_scale(g, scaled, 2)},                  /* simplify makes this w * 6, in phase 1      */
+        {"twice", gd_mul(g, twice, x)},                      /* and this w * x                             */
         {"wide", gd_sub(g, wide, x)},
         {"as_is", w},
         {"latest", now},
@@ -87,7 +87,12 @@ static void parameter_outputs(const char *executor) {
     gd_node a = gd_param(g, "a", row, 0), b = gd_param(g, "b", row, 0);
     gd_node next = gd_tanh(g, w); /* read again by the last step, which could write over it */
     gd_node loss = gd_sum_all(g, gd_mul(g, gd_exp(g, next), w));
-    const gd_output out[] = {{"same", next}, {"w", next}, {"loss", loss}, {"e", w}, {"a", b}, {"b", a},
+    const gd_output out[] = {{"same", next},
+                             {"w", next},
+                             {"loss", loss},
+                             {"e", w},
+                             {"a", b},
+                             {"b", a},
                              {"last", gd_sigmoid(g, gd_mul(g, next, gd_broadcast(g, loss, row)))}};
     prog p = prog_make(g, executor, sizeof out / sizeof *out, out, (gd_program_opts){0});
     (void)e;
@@ -219,10 +224,10 @@ static void guards(const char *executor) {
 static void on_all(void (*test)(const char *)) {
     for (size_t i = 0; i < sizeof executors / sizeof *executors; i++) test(executors[i]);
 }
-#define ON_ALL(name)                                                                               \
-    static void test_##name(void **state) {                                                        \
-        (void)state;                                                                               \
-        on_all(name);                                                                              \
+#define ON_ALL(name)                                                                                                   \
+    static void test_##name(void **state) {                                                                            \
+        (void)state;                                                                                                   \
+        on_all(name);                                                                                                  \
     }
 ON_ALL(versions)
 ON_ALL(unread_version)
@@ -234,8 +239,12 @@ ON_ALL(guards)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_versions),      cmocka_unit_test(test_unread_version), cmocka_unit_test(test_parameter_outputs),
-        cmocka_unit_test(test_collectives),   cmocka_unit_test(test_nothing_to_do),  cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_versions),
+        cmocka_unit_test(test_unread_version),
+        cmocka_unit_test(test_parameter_outputs),
+        cmocka_unit_test(test_collectives),
+        cmocka_unit_test(test_nothing_to_do),
+        cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_guards),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

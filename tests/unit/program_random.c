@@ -17,7 +17,7 @@ typedef struct maker {
     gd_graph *g;
     gd_rng rng;
     uint64_t drawn;
-    bool flat;   /* no phases; version 1 of a parameter is another parameter */
+    bool flat; /* no phases; version 1 of a parameter is another parameter */
     int phase;
     int n;
     gd_node pool[POOL_MAX];
@@ -152,11 +152,18 @@ static void next_phase(maker *m) {
 static void step(maker *m) {
     gd_node x = any(m);
     switch (draw(m, 16)) {
-    case 0: case 1: case 2: keep(m, unary(m, x)); break;
-    case 3: case 4: case 5: keep(m, binary(m, x)); break;
-    case 6: case 7: case 8: keep(m, reduce(m, x)); break;
+    case 0:
+    case 1:
+    case 2: keep(m, unary(m, x)); break;
+    case 3:
+    case 4:
+    case 5: keep(m, binary(m, x)); break;
+    case 6:
+    case 7:
+    case 8: keep(m, reduce(m, x)); break;
     case 9: keep(m, reshape(m, x)); break;
-    case 10: case 11: keep(m, move(m, x)); break;
+    case 10:
+    case 11: keep(m, move(m, x)); break;
     case 12: keep(m, heavy(m)); break;
     case 13: keep(m, gd_scale(m->g, gd_allreduce(m->g, x), 0.5)); break;
     case 14: {
@@ -279,7 +286,8 @@ static void compare(uint64_t seed, const char *what, const maker *m, result a, c
         for (int64_t k = 0; k < a.count[o]; k++) {
             double x = a.value[o][k], y = b->value[o][k];
             if (fabs(x - y) <= tolerance * fmax(1, fabs(y))) continue;
-            fail_msg("graph %d, %s: output %s element %d is %.9g; expected %.9g", (int)seed, what, m->out[o].name, (int)k, x, y);
+            fail_msg("graph %d, %s: output %s element %d is %.9g; expected %.9g", (int)seed, what, m->out[o].name,
+                     (int)k, x, y);
         }
     }
     release(&a);
@@ -301,7 +309,8 @@ static void one_graph(uint64_t seed) {
     compare(seed, "cpu, fused", &m, fused, &oracle, TOLERANCE);
     /* bf16 rounds by 1/256 at every product: only the planning is compared. */
     result half = run(&m, "cpu", (gd_program_opts){.no_reuse = true, .precision = GD_PRECISION_BF16});
-    compare(seed, "bf16, guard", &m, run(&m, "cpu", (gd_program_opts){.guard = true, .precision = GD_PRECISION_BF16}), &half, 0);
+    compare(seed, "bf16, guard", &m, run(&m, "cpu", (gd_program_opts){.guard = true, .precision = GD_PRECISION_BF16}),
+            &half, 0);
     release(&half);
     release(&oracle);
     gd_graph_free(flat.g);

@@ -12,7 +12,8 @@ void prog_ok(gd_status st) {
 }
 
 void prog_refused(gd_status st, gd_status want, ...) {
-    if (st != want) fail_msg("status %s (%s); expected %s", gd_status_name(st), gd_error_message(), gd_status_name(want));
+    if (st != want)
+        fail_msg("status %s (%s); expected %s", gd_status_name(st), gd_error_message(), gd_status_name(want));
     va_list v;
     va_start(v, want);
     for (const char *part; (part = va_arg(v, const char *));)
@@ -144,7 +145,8 @@ void prog_check_memory(const prog *p) {
         for (int k = 0; k < i; k++) {
             const gd__buffer *b = &p->p->buffer[k];
             bool together = !p->p->reuse || (a->first <= b->last && b->first <= a->last);
-            bool apart = a->offset + a->bytes + band <= b->offset - band || b->offset + b->bytes + band <= a->offset - band;
+            bool apart =
+                a->offset + a->bytes + band <= b->offset - band || b->offset + b->bytes + band <= a->offset - band;
             if (together && !apart) fail_msg("buffers %d and %d overlap", i, k);
         }
     }

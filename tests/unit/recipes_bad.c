@@ -11,11 +11,11 @@
 #include "recipes/recipe.h"
 
 /* Good on its own; what a case adds begins at line 5. */
-#define BASE                                                                                       \
-    "data: {source: ring}\ngenerator: {arch: mlp}\ndiscriminator: {arch: mlp}\ntrain: {steps: "    \
+#define BASE                                                                                                           \
+    "data: {source: ring}\ngenerator: {arch: mlp}\ndiscriminator: {arch: mlp}\ntrain: {steps: "                        \
     "10}\n"
-#define IMAGES                                                                                     \
-    "data: {source: synthetic}\ngenerator: {arch: dcgan}\ndiscriminator: {arch: dcgan}\ntrain: "   \
+#define IMAGES                                                                                                         \
+    "data: {source: synthetic}\ngenerator: {arch: dcgan}\ndiscriminator: {arch: dcgan}\ntrain: "                       \
     "{steps: 10}\n"
 
 typedef struct bad_case {
@@ -166,9 +166,7 @@ static const bad_case cases[] = {
 enum { CASES = sizeof cases / sizeof *cases };
 
 /* The two cases whose text holds a NUL give their length here. */
-static size_t length_of(const bad_case *c) {
-    return c->text[0] == '\xff' ? 6 : strlen(c->text);
-}
+static size_t length_of(const bad_case *c) { return c->text[0] == '\xff' ? 6 : strlen(c->text); }
 
 static void every_case_says_what_is_wrong(void **state) {
     (void)state;
@@ -177,16 +175,15 @@ static void every_case_says_what_is_wrong(void **state) {
         gd_recipe *r = NULL;
         gd_status st = gd_recipe_parse("x.yaml", cases[i].text, length_of(&cases[i]), NULL, &r);
         if (st != GD_CONFIG) {
-            print_error("case %zu: status %s, expected CONFIG\n%s\n", i, gd_status_name(st),
-                        cases[i].text);
+            print_error("case %zu: status %s, expected CONFIG\n%s\n", i, gd_status_name(st), cases[i].text);
             failures++;
             if (st == GD_OK) gd_recipe_free(r);
             continue;
         }
         for (int s = 0; s < 3 && cases[i].says[s]; s++)
             if (!strstr(gd_error_message(), cases[i].says[s])) {
-                print_error("case %zu:\n%s\n  lacks: %s\n  says:  %s\n", i, cases[i].text,
-                            cases[i].says[s], gd_error_message());
+                print_error("case %zu:\n%s\n  lacks: %s\n  says:  %s\n", i, cases[i].text, cases[i].says[s],
+                            gd_error_message());
                 failures++;
             }
     }
@@ -202,19 +199,15 @@ static int count_of(const char *text, const char *what) {
 static void fails_with(const char *text, size_t bytes, const char *says) {
     gd_recipe *r = NULL;
     assert_int_equal(gd_recipe_parse("x.yaml", text, bytes, NULL, &r), GD_CONFIG);
-    if (!strstr(gd_error_message(), says))
-        fail_msg("lacks: %s\nsays: %s", says, gd_error_message());
+    if (!strstr(gd_error_message(), says)) fail_msg("lacks: %s\nsays: %s", says, gd_error_message());
 }
 
 static void all_errors_come_at_once_and_in_order(void **state) {
     (void)state;
-    static const char text[] =
-        BASE "seed: a\nbatch: {global: b, globl: 3}\nloss: {kind: c}\nema: {decay: 2}\n";
+    static const char text[] = BASE "seed: a\nbatch: {global: b, globl: 3}\nloss: {kind: c}\nema: {decay: 2}\n";
     fails_with(text, strlen(text), "x.yaml:5:7: 'seed' wants");
     const char *m = gd_error_message();
-    const char *order[] = {"x.yaml:5:7", "x.yaml:6:17", "x.yaml:6:20", "x.yaml:7:14",
-                           "x.yaml:8:14"},
-               *last = m;
+    const char *order[] = {"x.yaml:5:7", "x.yaml:6:17", "x.yaml:6:20", "x.yaml:7:14", "x.yaml:8:14"}, *last = m;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         const char *at = strstr(last, order[i]);
         if (!at) fail_msg("no %s, or in the wrong order: %s", order[i], m);
@@ -226,8 +219,7 @@ static void all_errors_come_at_once_and_in_order(void **state) {
 static void at_most_twenty_errors_are_told(void **state) {
     (void)state;
     char text[4096] = BASE;
-    for (int i = 0; i < 30; i++)
-        snprintf(text + strlen(text), sizeof text - strlen(text), "zz%d: 1\n", i);
+    for (int i = 0; i < 30; i++) snprintf(text + strlen(text), sizeof text - strlen(text), "zz%d: 1\n", i);
     fails_with(text, strlen(text), "more errors after these");
     assert_in_range(count_of(gd_error_message(), "unknown key"), 5, 20);
     assert_true(strlen(gd_error_message()) < 4000);
@@ -251,13 +243,10 @@ static void large_and_deep_texts_are_refused(void **state) {
         size_t n;
     } big[] = {
         {"name: ", "x", "\n", "x.yaml: larger than 1 MiB (1.05 MB)", 1 << 20},
-        {"name: ", "x", "\n", "x.yaml:1:7: a text of 5000 bytes; the longest allowed is 4096",
-         5000},
-        {"name: ", "x", "\n", "x.yaml:1:7: a text of 1000000 bytes; the longest allowed is 4096",
-         1000000},
+        {"name: ", "x", "\n", "x.yaml:1:7: a text of 5000 bytes; the longest allowed is 4096", 5000},
+        {"name: ", "x", "\n", "x.yaml:1:7: a text of 1000000 bytes; the longest allowed is 4096", 1000000},
         {"", "k", ": 1\n", "x.yaml:1:1: ", 1000000},
-        {"seed: ", "9", "\n",
-         "x.yaml:1:7: 'seed' does not fit 64 bits: 9999999999999999999999999999999999999999...",
+        {"seed: ", "9", "\n", "x.yaml:1:7: 'seed' does not fit 64 bits: 9999999999999999999999999999999999999999...",
          4000},
         {"name: ", "[", "\n", "x.yaml:1:38: nesting deeper than 32", 100},
         {"name: ", "[", "\n", "x.yaml:1:38: nesting deeper than 32", 1000000},
@@ -276,8 +265,7 @@ static void large_and_deep_texts_are_refused(void **state) {
 static void a_long_line_is_shown_around_the_caret(void **state) {
     (void)state;
     char *text = repeated("batch: {global: 4, ", " ", 500, "globl: 3}\n");
-    fails_with(text, strlen(text),
-               "x.yaml:1:520: unknown key 'globl' in 'batch'; did you mean 'global'?\n  ");
+    fails_with(text, strlen(text), "x.yaml:1:520: unknown key 'globl' in 'batch'; did you mean 'global'?\n  ");
     const char *line = strstr(gd_error_message(), "globl: 3}");
     assert_non_null(line);
     const char *shown = strstr(gd_error_message(), "global'?\n");
@@ -290,8 +278,7 @@ static void a_long_line_is_shown_around_the_caret(void **state) {
 static void a_nul_inside_is_named(void **state) {
     (void)state;
     static const char text[] = "seed: 1\nname: a\0b\n";
-    fails_with(text, sizeof text - 1,
-               "x.yaml:2:8: control character U+0000 at offset 15; remove it");
+    fails_with(text, sizeof text - 1, "x.yaml:2:8: control character U+0000 at offset 15; remove it");
 }
 
 static void line_ends_and_byte_order_mark_are_accepted(void **state) {
@@ -312,8 +299,7 @@ static void line_ends_and_byte_order_mark_are_accepted(void **state) {
         gd_recipe_free(r);
     }
     static const char crlf[] = "data: {source: ring}\r\nseeed: 1\r\n";
-    fails_with(crlf, strlen(crlf),
-               "x.yaml:2:1: unknown key 'seeed'; did you mean 'seed'?\n  seeed: 1\n  ^");
+    fails_with(crlf, strlen(crlf), "x.yaml:2:1: unknown key 'seeed'; did you mean 'seed'?\n  seeed: 1\n  ^");
 }
 
 static void columns_count_characters(void **state) {

@@ -13,8 +13,8 @@
 #include "base/io.h"
 #include "recipes/recipe.h"
 
-#define BASE                                                                                       \
-    "data: {source: ring}\ngenerator: {arch: mlp}\ndiscriminator: {arch: mlp}\ntrain: {steps: "    \
+#define BASE                                                                                                           \
+    "data: {source: ring}\ngenerator: {arch: mlp}\ndiscriminator: {arch: mlp}\ntrain: {steps: "                        \
     "10}\n"
 
 /* Every test runs in a fresh folder. */
@@ -23,8 +23,7 @@ static int enter_folder(void **state) {
     const char *tmp = getenv("GANDIST_TEST_TMP");
     char path[1024];
     snprintf(path, sizeof path, "%s/load", tmp ? tmp : "/tmp");
-    if (chdir("/") || gd_dir_remove(path) != GD_OK || gd_dir_make(path) != GD_OK || chdir(path))
-        return -1;
+    if (chdir("/") || gd_dir_remove(path) != GD_OK || gd_dir_make(path) != GD_OK || chdir(path)) return -1;
     return 0;
 }
 
@@ -39,8 +38,7 @@ static void put(const char *path, const char *text) {
 }
 
 /* Loads with up to four --set arguments (NULL ends them). */
-static gd_status load(const char *path, gd_recipe **out, const char *a, const char *b,
-                      const char *c) {
+static gd_status load(const char *path, gd_recipe **out, const char *a, const char *b, const char *c) {
     const char *set[] = {a, b, c};
     gd_recipe_opts o = {set, a ? b ? c ? 3 : 2 : 1 : 0};
     return gd_recipe_load(path, &o, out);
@@ -55,11 +53,8 @@ static gd_recipe *good(const char *path, const char *a, const char *b, const cha
 static void bad(gd_status want, const char *path, const char *a, const char *b, const char *says) {
     gd_recipe *r = NULL;
     gd_status st = load(path, &r, a, b, NULL);
-    if (st != want)
-        fail_msg("%s, expected %s: %s", gd_status_name(st), gd_status_name(want),
-                 gd_error_message());
-    if (!strstr(gd_error_message(), says))
-        fail_msg("lacks: %s\nsays: %s", says, gd_error_message());
+    if (st != want) fail_msg("%s, expected %s: %s", gd_status_name(st), gd_status_name(want), gd_error_message());
+    if (!strstr(gd_error_message(), says)) fail_msg("lacks: %s\nsays: %s", says, gd_error_message());
 }
 
 /* ---- files ---- */
@@ -72,12 +67,9 @@ static void missing_files_get_a_suggestion(void **state) {
     bad(GD_NOINPUT, "mein.yaml", NULL, NULL, "mein.yaml: no such file; did you mean 'mine.yaml'?");
     bad(GD_NOINPUT, "recipes/dcgn.yaml", NULL, NULL,
         "recipes/dcgn.yaml: no such file; did you mean 'recipes/dcgan.yaml'?");
-    bad(GD_NOINPUT, "dcgan.yaml", NULL, NULL,
-        "dcgan.yaml: no such file; did you mean 'recipes/dcgan.yaml'?");
-    bad(GD_NOINPUT, "recipes/dcgan", NULL, NULL,
-        "recipes/dcgan: no such file; did you mean 'recipes/dcgan.yaml'?");
-    bad(GD_NOINPUT, "dcgn", NULL, NULL,
-        "dcgn: no such file, and no recipe of that name in recipes or ");
+    bad(GD_NOINPUT, "dcgan.yaml", NULL, NULL, "dcgan.yaml: no such file; did you mean 'recipes/dcgan.yaml'?");
+    bad(GD_NOINPUT, "recipes/dcgan", NULL, NULL, "recipes/dcgan: no such file; did you mean 'recipes/dcgan.yaml'?");
+    bad(GD_NOINPUT, "dcgn", NULL, NULL, "dcgn: no such file, and no recipe of that name in recipes or ");
     bad(GD_NOINPUT, "none/x.yaml", NULL, NULL, "none/x.yaml: no such file");
     bad(GD_NOINPUT, "mine.yaml/x.yaml", NULL, NULL, "mine.yaml/x.yaml: ");
 }
@@ -119,16 +111,14 @@ static void bare_names_are_looked_up(void **state) {
 
 static void extends_merges_and_remembers_where(void **state) {
     (void)state;
-    put("lib/base.yaml",
-        "name: base\n" BASE "seed: 5\noptimizer: {g: {lr: 0.1, betas: [0.1, 0.2]}}\n");
+    put("lib/base.yaml", "name: base\n" BASE "seed: 5\noptimizer: {g: {lr: 0.1, betas: [0.1, 0.2]}}\n");
     put("lib/middle.yaml", "extends: base.yaml\noptimizer: {g: {lr: 0.2}}\n");
     put("top.yaml", "extends: lib/middle\ntrain: {steps: 20}\n");
     gd_recipe *r = good("top.yaml", "optimizer.d.lr=0.3", NULL, NULL);
     assert_string_equal(r->name, "top"); /* not inherited */
     assert_int_equal(r->seed, 5);
     assert_int_equal(r->train.steps, 20);
-    assert_true(r->optimizer.g.lr == 0.2 && r->optimizer.g.beta1 == 0.1 &&
-                r->optimizer.d.lr == 0.3);
+    assert_true(r->optimizer.g.lr == 0.2 && r->optimizer.g.beta1 == 0.1 && r->optimizer.d.lr == 0.3);
     assert_string_equal(gd_recipe_origin(r, "seed"), "lib/base.yaml:6:7");
     assert_string_equal(gd_recipe_origin(r, "optimizer.g.lr"), "lib/middle.yaml:2:21");
     assert_string_equal(gd_recipe_origin(r, "optimizer.d.lr"), "--set #1");
@@ -180,8 +170,7 @@ static void an_override_may_take_the_meaning_of_inherited_keys(void **state) {
     put("top.yaml", "extends: base.yaml\noptimizer: {g: {kind: sgd, momentum: 0.5}}\n");
     gd_recipe *r = good("top.yaml", NULL, NULL, NULL);
     assert_string_equal(r->optimizer.g.kind, "sgd");
-    assert_true(r->optimizer.g.beta1 == 0.5 &&
-                r->optimizer.g.eps == 1e-8); /* back at the defaults */
+    assert_true(r->optimizer.g.beta1 == 0.5 && r->optimizer.g.eps == 1e-8); /* back at the defaults */
     assert_string_equal(gd_recipe_origin(r, "optimizer.g.betas"), "default");
     gd_recipe_free(r);
     gd_recipe_free(good("base.yaml", "optimizer.g.kind=rmsprop", NULL, NULL));
@@ -190,8 +179,7 @@ static void an_override_may_take_the_meaning_of_inherited_keys(void **state) {
         "--set #2: 'optimizer.g.betas' (decay of the running mean and of the running square) means "
         "nothing while "
         "'optimizer.g.kind' is sgd (--set #1)");
-    bad(GD_USAGE, "top.yaml", "optimizer.g.betas=[0.1, 0.2]", NULL,
-        "--set #1: 'optimizer.g.betas'");
+    bad(GD_USAGE, "top.yaml", "optimizer.g.betas=[0.1, 0.2]", NULL, "--set #1: 'optimizer.g.betas'");
 }
 
 /* ---- --set ---- */
@@ -199,8 +187,8 @@ static void an_override_may_take_the_meaning_of_inherited_keys(void **state) {
 static void arguments_are_yaml(void **state) {
     (void)state;
     put("x.yaml", BASE);
-    gd_recipe *r = good("x.yaml", "optimizer.g={kind: sgd, lr: 0.5, momentum: 0.25}",
-                        "name='a: b = c'", "optimizer.d.betas=[0, .9]");
+    gd_recipe *r = good("x.yaml", "optimizer.g={kind: sgd, lr: 0.5, momentum: 0.25}", "name='a: b = c'",
+                        "optimizer.d.betas=[0, .9]");
     assert_string_equal(r->optimizer.g.kind, "sgd");
     assert_true(r->optimizer.g.lr == 0.5 && r->optimizer.g.momentum == 0.25);
     assert_string_equal(r->name, "a: b = c");
@@ -214,8 +202,8 @@ static void arguments_are_yaml(void **state) {
     assert_null(r->generator.norm);
     assert_true(r->schedule.share_fake);
     gd_recipe_free(r);
-    r = good("x.yaml", "generator={arch: layers, layers: [{dense: 4, act: relu}, {dense: 2}]}",
-             "loss={}", "seed= 7 # why");
+    r = good("x.yaml", "generator={arch: layers, layers: [{dense: 4, act: relu}, {dense: 2}]}", "loss={}",
+             "seed= 7 # why");
     assert_int_equal(r->generator.layer_count, 2);
     assert_int_equal(r->generator.layers[0].size, 4);
     assert_string_equal(r->generator.layers[0].act, "relu");
@@ -237,11 +225,9 @@ static void wrong_arguments_are_usage_errors(void **state) {
         {"seed={a: 1", "--set #1: '{' opened here is never closed\n  seed={a: 1\n       ^"},
         {"seed=&a 1", "--set #1: anchors and aliases are not supported"},
         {"sed=1", "--set #1: unknown key 'sed'; did you mean 'seed'?"},
-        {"optimizer.g.lrx=1",
-         "--set #1: unknown key 'lrx' in 'optimizer.g'; did you mean 'optimizer.g.lr'?"},
+        {"optimizer.g.lrx=1", "--set #1: unknown key 'lrx' in 'optimizer.g'; did you mean 'optimizer.g.lr'?"},
         {"optimzer.g.lr=1", "--set #1: unknown key 'optimzer'; did you mean 'optimizer'?"},
-        {"optimizer.x.lr=1",
-         "--set #1: unknown key 'x' in 'optimizer'; did you mean 'optimizer.g'?"},
+        {"optimizer.x.lr=1", "--set #1: unknown key 'x' in 'optimizer'; did you mean 'optimizer.g'?"},
         {"lr=1", "--set #1: unknown key 'lr'; it belongs under 'optimizer.g' or 'optimizer.d'"},
         {"batch_size=1", "--set #1: unknown key 'batch_size'; did you mean 'batch.global'?"},
         {"seed.x=1", "--set #1: 'seed' is a value, it has no keys of its own"},
@@ -253,8 +239,7 @@ static void wrong_arguments_are_usage_errors(void **state) {
         {"loss.clip=0.1", "--set #1: 'loss.clip' (every discriminator parameter"},
         {"name=a/b", "--set #1: 'name' names a folder"},
     };
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
-        bad(GD_USAGE, "x.yaml", wrong[i][0], NULL, wrong[i][1]);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) bad(GD_USAGE, "x.yaml", wrong[i][0], NULL, wrong[i][1]);
     put("y.yaml", BASE "seeed: 1\n"); /* a wrong recipe counts more */
     bad(GD_CONFIG, "y.yaml", "sed=1", NULL, "--set #1: unknown key 'sed'");
 }
@@ -307,8 +292,7 @@ static void only_what_decides_is_in_the_fingerprint(void **state) {
         char *diff;
         assert_int_equal(gd_recipe_diff(base, r, true, &diff), GD_OK);
         seen[i] = gd_recipe_fingerprint(r);
-        if ((seen[i] != gd_recipe_fingerprint(base)) != changes[i].decides ||
-            (*diff != 0) != changes[i].decides)
+        if ((seen[i] != gd_recipe_fingerprint(base)) != changes[i].decides || (*diff != 0) != changes[i].decides)
             fail_msg("%s: fingerprint or difference wrong: \"%s\"", changes[i].set, diff);
         for (int j = 0; j < i; j++)
             if (changes[i].decides && seen[i] == seen[j])
@@ -323,8 +307,7 @@ static void only_what_decides_is_in_the_fingerprint(void **state) {
 static void steps_decide_when_a_schedule_ends_there(void **state) {
     (void)state;
     put("x.yaml", BASE "optimizer: {g: {decay: linear}}\n");
-    gd_recipe *a = good("x.yaml", NULL, NULL, NULL),
-              *b = good("x.yaml", "train.steps=11", NULL, NULL);
+    gd_recipe *a = good("x.yaml", NULL, NULL, NULL), *b = good("x.yaml", "train.steps=11", NULL, NULL);
     assert_true(gd_recipe_fingerprint(a) != gd_recipe_fingerprint(b));
     char *diff;
     assert_int_equal(gd_recipe_diff(a, b, true, &diff), GD_OK);
@@ -347,8 +330,7 @@ static void a_difference_names_both_values(void **state) {
     char *all, *must;
     assert_int_equal(gd_recipe_diff(a, b, false, &all), GD_OK);
     assert_int_equal(gd_recipe_diff(a, b, true, &must), GD_OK);
-    assert_string_equal(
-        all, "generator.width: 0 -> 8\ndiscriminator.norm: null -> batch\nlog.every: 50 -> 3\n");
+    assert_string_equal(all, "generator.width: 0 -> 8\ndiscriminator.norm: null -> batch\nlog.every: 50 -> 3\n");
     assert_string_equal(must, "generator.width: 0 -> 8\ndiscriminator.norm: null -> batch\n");
     free(all);
     free(must);
@@ -365,10 +347,9 @@ static void text_says_where_values_come_from(void **state) {
     gd_recipe *r = good("x.yaml", "seed=9", NULL, NULL);
     char *text;
     assert_int_equal(gd_recipe_text(r, true, &text), GD_OK);
-    static const char *const lines[] = {
-        "\nseed: 9                                     # --set #1\n",
-        "\n  steps: 10                                 # x.yaml:4:16\n",
-        "\n    lr: 0.0002                              # default\n", "\nname: x  "};
+    static const char *const lines[] = {"\nseed: 9                                     # --set #1\n",
+                                        "\n  steps: 10                                 # x.yaml:4:16\n",
+                                        "\n    lr: 0.0002                              # default\n", "\nname: x  "};
     for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
         if (!strstr(text, lines[i])) fail_msg("no line '%s' in:\n%s", lines[i], text);
     free(text);

@@ -65,8 +65,7 @@ static void layer_kinds_match(void **state) {
         "    - {maxout: 32, pieces: 3}\n    - {dense: 64, act: tanh}\n    - {reshape: [4, 4, 4]}\n "
         "   - flatten\n    - {dense: 1}\n";
     gd_recipe *r = NULL;
-    if (gd_recipe_parse("x.yaml", text, strlen(text), NULL, &r) != GD_OK)
-        fail_msg("%s", gd_error_message());
+    if (gd_recipe_parse("x.yaml", text, strlen(text), NULL, &r) != GD_OK) fail_msg("%s", gd_error_message());
     const gd_recipe_net *d = &r->discriminator;
     gd_layer_spec *list = calloc((size_t)d->layer_count, sizeof *list);
     assert_non_null(list);

@@ -31,21 +31,14 @@ static bool fails(void) {
     return true;
 }
 
-void *__wrap_malloc(size_t n) {
-    return fails() ? NULL : __real_malloc(n);
-}
-void *__wrap_calloc(size_t n, size_t size) {
-    return fails() ? NULL : __real_calloc(n, size);
-}
-void *__wrap_realloc(void *p, size_t n) {
-    return fails() ? NULL : __real_realloc(p, n);
-}
+void *__wrap_malloc(size_t n) { return fails() ? NULL : __real_malloc(n); }
+void *__wrap_calloc(size_t n, size_t size) { return fails() ? NULL : __real_calloc(n, size); }
+void *__wrap_realloc(void *p, size_t n) { return fails() ? NULL : __real_realloc(p, n); }
 
 static const char good[] = "data: {source: synthetic}\ngenerator: {arch: layers, layers: [{dense: "
                            "64, act: relu}, {dense: 3072}]}\n"
                            "discriminator: {arch: dcgan}\ntrain: {steps: 10}\n";
-static const char wrong[] =
-    "seed: x\nbatch: {globl: 3}\nlr: 1\nfrobnicate: 4\nloss: {kind: hindge, clip: 1}\n";
+static const char wrong[] = "seed: x\nbatch: {globl: 3}\nlr: 1\nfrobnicate: 4\nloss: {kind: hindge, clip: 1}\n";
 
 static gd_status use(const char *text, uint64_t *fingerprint) {
     static const char *const set[] = {"optimizer.g={kind: sgd, lr: 0.5}"};
@@ -74,8 +67,7 @@ static gd_status use_schema(const char *text, uint64_t *fingerprint) {
 }
 
 /* Fails the n-th allocation for every n there is. */
-static void every_allocation(gd_status (*call)(const char *, uint64_t *), const char *text,
-                             gd_status want) {
+static void every_allocation(gd_status (*call)(const char *, uint64_t *), const char *text, gd_status want) {
     uint64_t expected = 0, got = 0;
     assert_int_equal(call(text, &expected), want);
     for (int mode = 0; mode < 2; mode++) {

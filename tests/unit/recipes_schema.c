@@ -33,15 +33,11 @@ static void rows_are_sound(void **state) {
         if (!k->help || !*k->help || k->help[strlen(k->help) - 1] == '.')
             fail_msg("%s: help is half a sentence", k->name);
         if ((k->type == GD__CHOICE) != (k->choices != NULL)) fail_msg("%s: choices", k->name);
-        if (k->fallback && (k->flags & GD__REQUIRED))
-            fail_msg("%s: required and with a default", k->name);
-        if (k->type == GD__CHOICE && k->fallback &&
-            !word_in(k->choices, k->fallback, strlen(k->fallback)))
+        if (k->fallback && (k->flags & GD__REQUIRED)) fail_msg("%s: required and with a default", k->name);
+        if (k->type == GD__CHOICE && k->fallback && !word_in(k->choices, k->fallback, strlen(k->fallback)))
             fail_msg("%s: the default is no choice", k->name);
-        if ((k->type == GD__INT || k->type == GD__FLOAT) && !(k->low < k->high))
-            fail_msg("%s: range", k->name);
-        if ((k->type == GD__INT || k->type == GD__FLOAT || k->type == GD__BOOL ||
-             k->type == GD__FLOATS) &&
+        if ((k->type == GD__INT || k->type == GD__FLOAT) && !(k->low < k->high)) fail_msg("%s: range", k->name);
+        if ((k->type == GD__INT || k->type == GD__FLOAT || k->type == GD__BOOL || k->type == GD__FLOATS) &&
             !k->fallback && !(k->flags & GD__REQUIRED))
             fail_msg("%s: numbers have a default", k->name);
     }
@@ -58,10 +54,8 @@ static void conditions_and_hints_name_what_is_there(void **state) {
             int other = gd__key_find(name);
             if (other < 0 || other == i) fail_msg("%s: needs %s", k->name, k->needs);
             if (gd__keys[other].needs) fail_msg("%s: %s depends on a third key", k->name, name);
-            for (const char *w = k->needs + n + 1; gd__keys[other].choices && *w;
-                 w += strcspn(w, " "), w += *w == ' ')
-                if (!word_in(gd__keys[other].choices, w, strcspn(w, " ")))
-                    fail_msg("%s: needs %s", k->name, w);
+            for (const char *w = k->needs + n + 1; gd__keys[other].choices && *w; w += strcspn(w, " "), w += *w == ' ')
+                if (!word_in(gd__keys[other].choices, w, strcspn(w, " "))) fail_msg("%s: needs %s", k->name, w);
         }
         for (const char *h = k->hints; h && *h; h += strcspn(h, " "), h += *h == ' ') {
             const char *choice = strchr(h, '=');
@@ -72,8 +66,7 @@ static void conditions_and_hints_name_what_is_there(void **state) {
     for (int i = 0; i < gd__section_count; i++) {
         const char *leaf;
         bool used = false;
-        for (int j = 0; j < gd__key_count; j++)
-            used |= gd__key_in(gd__keys[j].name, gd__sections[i].name, &leaf);
+        for (int j = 0; j < gd__key_count; j++) used |= gd__key_in(gd__keys[j].name, gd__sections[i].name, &leaf);
         for (int j = 0; j < gd__section_count; j++)
             used |= gd__key_in(gd__sections[j].name, gd__sections[i].name, &leaf);
         if (!used) fail_msg("section %s is empty", gd__sections[i].name);
@@ -89,8 +82,7 @@ static void the_page_is_up_to_date(void **state) {
     snprintf(path, sizeof path, "%s/docs/recipe.md", source ? source : ".");
     assert_int_equal(gd_schema_markdown(&made), GD_OK);
     if (gd_file_read(path, 1 << 20, &page, &bytes) != GD_OK) fail_msg("%s", gd_error_message());
-    if (strcmp(made, page))
-        fail_msg("docs/recipe.md is old; run: gandist schema --markdown > docs/recipe.md");
+    if (strcmp(made, page)) fail_msg("docs/recipe.md is old; run: gandist schema --markdown > docs/recipe.md");
     free(page);
     free(made);
 }
@@ -113,8 +105,7 @@ static void json_schema_lists_every_key(void **state) {
     assert_int_equal(gd_schema_json(&text), GD_OK);
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &e);
     if (!root) fail_msg("not JSON: %s", e.text);
-    assert_string_equal(json_string_value(json_object_get(root, "$schema")),
-                        "http://json-schema.org/draft-07/schema#");
+    assert_string_equal(json_string_value(json_object_get(root, "$schema")), "http://json-schema.org/draft-07/schema#");
     for (int i = 0; i < gd__key_count; i++) {
         const gd__key *k = &gd__keys[i];
         json_t *v = find(root, k->name);
@@ -130,8 +121,7 @@ static void json_schema_lists_every_key(void **state) {
     }
     for (int i = 0; i < gd__section_count; i++) {
         json_t *v = find(root, gd__sections[i].name);
-        assert_string_equal(json_string_value(json_object_get(v, "description")),
-                            gd__sections[i].help);
+        assert_string_equal(json_string_value(json_object_get(v, "description")), gd__sections[i].help);
         assert_true(json_is_false(json_object_get(v, "additionalProperties")));
     }
     assert_true(json_is_false(json_object_get(root, "additionalProperties")));

@@ -76,8 +76,8 @@ static void shipped_recipes_have_the_published_numbers(void **state) {
     gd_recipe *r = shipped("dcgan-64.yaml");
     assert_true(r->batch.global == 64 && r->generator.latent == 100 && r->generator.width == 64 &&
                 r->data.image.size == 64);
-    assert_true(r->schedule.share_fake && r->optimizer.g.lr == 2e-4 &&
-                r->optimizer.d.beta1 == 0.5 && r->ema.decay == 0);
+    assert_true(r->schedule.share_fake && r->optimizer.g.lr == 2e-4 && r->optimizer.d.beta1 == 0.5 &&
+                r->ema.decay == 0);
     gd_recipe_free(r);
     r = shipped("gan-paper.yaml");
     assert_true(r->schedule.simultaneous && r->loss.d_scale == 0.5 && r->batch.global == 100);
@@ -85,8 +85,7 @@ static void shipped_recipes_have_the_published_numbers(void **state) {
     assert_true(r->discriminator.dropout_input == 0.2 && r->discriminator.dropout == 0.5 &&
                 r->discriminator.width == 240);
     assert_string_equal(r->optimizer.d.kind, "sgd");
-    assert_true(r->optimizer.d.lr == 0.1 && r->optimizer.d.decay_rate == 1.000004 &&
-                r->optimizer.d.lr_floor == 1e-6);
+    assert_true(r->optimizer.d.lr == 0.1 && r->optimizer.d.decay_rate == 1.000004 && r->optimizer.d.lr_floor == 1e-6);
     assert_true(r->optimizer.g.momentum == 0.5 && r->optimizer.g.momentum_final == 0.7 &&
                 r->optimizer.g.momentum_steps == 125000);
     assert_true(r->generator.init_gain == 0.05 && r->discriminator.init_gain == 0.005);
@@ -95,8 +94,7 @@ static void shipped_recipes_have_the_published_numbers(void **state) {
     assert_string_equal(r->loss.kind, "wasserstein");
     assert_true(r->loss.clip == 0.01 && r->schedule.d_steps == 5 && r->optimizer.d.lr == 5e-5 &&
                 r->optimizer.d.alpha == 0.99);
-    assert_true(r->schedule.warmup.steps == 25 && r->schedule.warmup.d_steps == 100 &&
-                r->schedule.warmup.every == 500);
+    assert_true(r->schedule.warmup.steps == 25 && r->schedule.warmup.d_steps == 100 && r->schedule.warmup.every == 500);
     gd_recipe_free(r);
 }
 
@@ -107,9 +105,7 @@ typedef struct dice {
     uint64_t next;
 } dice;
 
-static uint64_t below(dice *d, uint64_t n) {
-    return gd_rng_below(&d->rng, d->next++, n);
-}
+static uint64_t below(dice *d, uint64_t n) { return gd_rng_below(&d->rng, d->next++, n); }
 
 static const char *const texts[] = {
     "a",
@@ -183,27 +179,13 @@ static void random_value(dice *d, const gd__key *k, char *out, size_t room) {
     size_t choices = 0;
     while (k->choices && k->choices[choices]) choices++;
     switch (k->type) {
-    case GD__TEXT:
-        snprintf(out, room, "%s", PICK(d, texts));
-        break;
-    case GD__CHOICE:
-        snprintf(out, room, "%s", k->choices[below(d, choices)]);
-        break;
-    case GD__BOOL:
-        snprintf(out, room, "%s", below(d, 2) ? "true" : "false");
-        break;
-    case GD__INT:
-        snprintf(out, room, "%lld", (long long)number_in(d, k));
-        break;
-    case GD__FLOAT:
-        snprintf(out, room, "%.17g", number_in(d, k));
-        break;
-    case GD__FLOATS:
-        snprintf(out, room, "[%.17g, %.17g]", number_in(d, k), number_in(d, k));
-        break;
-    case GD__LAYERS:
-        snprintf(out, room, "[%s, %s, %s]", PICK(d, layers), PICK(d, layers), PICK(d, layers));
-        break;
+    case GD__TEXT: snprintf(out, room, "%s", PICK(d, texts)); break;
+    case GD__CHOICE: snprintf(out, room, "%s", k->choices[below(d, choices)]); break;
+    case GD__BOOL: snprintf(out, room, "%s", below(d, 2) ? "true" : "false"); break;
+    case GD__INT: snprintf(out, room, "%lld", (long long)number_in(d, k)); break;
+    case GD__FLOAT: snprintf(out, room, "%.17g", number_in(d, k)); break;
+    case GD__FLOATS: snprintf(out, room, "[%.17g, %.17g]", number_in(d, k), number_in(d, k)); break;
+    case GD__LAYERS: snprintf(out, room, "[%s, %s, %s]", PICK(d, layers), PICK(d, layers), PICK(d, layers)); break;
     }
 }
 
@@ -225,8 +207,7 @@ static bool try_random(uint64_t number) {
     gd_recipe *r = NULL;
     gd_status st = gd_recipe_parse("random.yaml", base, strlen(base), &o, &r);
     if (st != GD_OK) {
-        if (st != GD_CONFIG && st != GD_USAGE)
-            fail_msg("%s: %s", gd_status_name(st), gd_error_message());
+        if (st != GD_CONFIG && st != GD_USAGE) fail_msg("%s: %s", gd_status_name(st), gd_error_message());
         return false;
     }
     round_trip(r, number % 2);
@@ -254,13 +235,11 @@ static void every_key_takes_values_of_its_kind(void **state) {
             random_value(&d, &gd__keys[i], set, sizeof set);
             gd_recipe *r = NULL;
             static const char nothing[] = "seed: 1\n";
-            assert_int_not_equal(gd_recipe_parse("x.yaml", nothing, strlen(nothing), &o, &r),
-                                 GD_OK);
+            assert_int_not_equal(gd_recipe_parse("x.yaml", nothing, strlen(nothing), &o, &r), GD_OK);
             /* What is said about the key itself can only be about other keys: never its type or
              * range. */
             const char *about = strstr(gd_error_message(), "--set #1: ");
-            if (about && (strstr(about, " wants ") || strstr(about, " must be in ") ||
-                          strstr(about, "unknown")))
+            if (about && (strstr(about, " wants ") || strstr(about, " must be in ") || strstr(about, "unknown")))
                 fail_msg("%s: %s", set, about);
         }
     }
