@@ -23,7 +23,7 @@ static gd_status generate(gd_trained *t, int64_t n, const float *z, float **out)
 }
 
 static gd_status make_sheet(gd_trained *t, int64_t n, const float *z, int columns, const char *path, const char *text) {
-    float *x;
+    float *x = NULL;
     GD_TRY(generate(t, n, z, &x));
     gd_status st = gd_pictures_sheet(path, x, (int)n, gd_trained_image(t), gd_trained_range(t), columns, text);
     free(x);
@@ -56,7 +56,7 @@ static const gd_option sample_table[] = {
 
 static gd_status write_samples(gd_trained *t, const sample_options *o, const float *z) {
     if (!o->out) return make_sheet(t, o->n, z, 0, o->grid ? o->grid : "samples.png", gd_trained_name(t));
-    float *x;
+    float *x = NULL;
     GD_TRY(generate(t, o->n, z, &x));
     gd_status st = gd_pictures_files(o->out, x, (int)o->n, gd_trained_image(t), gd_trained_range(t));
     free(x);
