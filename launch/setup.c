@@ -109,9 +109,12 @@ static gd_status setup_gan(const gd_recipe *r, gd_sample_shape image, gd_setup *
         GD_FAIL(CONFIG, "%s: no loss '%s'", gd_recipe_origin(r, "loss.kind"), r->loss.kind);
     g->loss.d_scale = r->loss.d_scale;
     g->loss.label_real = r->loss.label_real;
-    if (strcmp(r->loss.penalty.kind, "none"))
-        GD_FAIL(CONFIG, "%s: the penalty '%s' is not there yet; this version knows 'none'",
-                gd_recipe_origin(r, "loss.penalty.kind"), r->loss.penalty.kind);
+    if (!strcmp(r->loss.penalty.kind, "gradient")) {
+        if (r->loss.penalty.every != 1)
+            GD_FAIL(CONFIG, "%s: %lld is not there yet; this version applies the penalty in every discriminator update",
+                    gd_recipe_origin(r, "loss.penalty.every"), (long long)r->loss.penalty.every);
+        g->penalty = (gd_penalty_spec){GD_PENALTY_GRADIENT, r->loss.penalty.lambda, r->loss.penalty.target};
+    }
     g->range = image_range(r->generator.output, image);
     g->global_batch = r->batch.global;
     g->sync = !strcmp(r->numerics.batch_stats, "global");

@@ -65,6 +65,24 @@ static gd_status check_numbers(const gd_gan_spec *s) {
     return GD_OK;
 }
 
+/* The penalty is on the slope at single samples: batch norm would mix them. */
+static gd_status check_penalty(const gd_gan *m) {
+    const gd_penalty_spec *p = &m->spec.penalty;
+    if (p->kind == GD_PENALTY_NONE) return GD_OK;
+    if (!(p->lambda > 0) || !(p->target >= 0))
+        GD_FAIL(CONFIG, "loss.penalty: lambda %g and target %g; expected more than 0, and 0 or more", p->lambda, p->target);
+    for (int i = 0; i < m->n_nets; i++) {
+        const gd_param_info *info;
+        int n = gd_net_params(m->nets[i].net, &info);
+        for (int k = 0; m->nets[i].group == GD_GROUP_D && k < n; k++)
+            if (info[k].buffer)
+                GD_FAIL(CONFIG,
+                        "loss.penalty: a gradient penalty looks at single samples and batch norm mixes them; use "
+                        "discriminator.norm none, layer or instance");
+    }
+    return GD_OK;
+}
+
 gd_status gd_gan_new(const gd_gan_spec *s, gd_gan **out) {
     if ((unsigned)s->topology >= N_TOPOLOGIES) GD_FAIL(INTERNAL, "gd_gan_new: no topology %d", (int)s->topology);
     GD_TRY(check_numbers(s));
@@ -77,6 +95,7 @@ gd_status gd_gan_new(const gd_gan_spec *s, gd_gan **out) {
     m->spec.discriminator.generator = false;
     gd_status st;
     GD_TRY_TO(fail, m->topology->nets(m));
+    GD_TRY_TO(fail, check_penalty(m));
     *out = m;
     return GD_OK;
 fail:

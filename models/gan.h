@@ -20,11 +20,18 @@ typedef enum gd_range {       /* how u8 images meet the network */
     GD_RANGE_RAW              /* f32 points as they are                   */
 } gd_range;
 
+typedef enum gd_penalty_kind { GD_PENALTY_NONE, GD_PENALTY_GRADIENT } gd_penalty_kind;
+typedef struct gd_penalty_spec { /* on the discriminator's slope, see penalty.c */
+    gd_penalty_kind kind;
+    double lambda, target;
+} gd_penalty_spec;
+
 typedef struct gd_gan_spec {
     gd_topology topology;
     gd_net_spec generator, discriminator;
     bool latent_uniform;      /* z uniform in [-1,1), else standard normal */
     gd_loss_spec loss;
+    gd_penalty_spec penalty;  /* in every discriminator update             */
     gd_range range;
     int64_t global_batch;     /* samples of one update, over all shards    */
     bool sync;                /* batch statistics over the global batch    */

@@ -76,6 +76,12 @@ gd_node gd__step_apply(gd__step *s, int net, gd_node x) {
     return gd_net_apply(s->use[net], x, &o);
 }
 
+gd_node gd__step_look(gd__step *s, int net, gd_node x) {
+    if (failed(s)) return GD_NONE;
+    gd_apply_opts o = {.sync = s->gan->spec.sync, .no_update = true, .stream = s->streams++};
+    return gd_net_apply(s->use[net], x, &o);
+}
+
 static void open_net(gd__step *s, int net) {
     if (failed(s)) return;
     const gd_gan_net *n = &s->gan->nets[net];

@@ -55,6 +55,11 @@ gd_node gd__step_real(gd__step *s, const char *name);
 gd_node gd__step_latent(gd__step *s, gd_purpose purpose);
 /* Training-mode forward pass of network `net` (index in gan->nets); its running statistics move. */
 gd_node gd__step_apply(gd__step *s, int net, gd_node x);
+/* The same without moving anything: a look at points that are no samples. */
+gd_node gd__step_look(gd__step *s, int net, gd_node x);
+/* The gradient penalty of network `net` between real and fake [n,H,W,C]: this shard's part, [1,1]. Adds the
+ * metrics penalty and slope_norm. */
+gd_node gd__step_penalty(gd__step *s, int net, gd_node real, gd_node fake);
 /* Adds output "grad:<net>/<param>" = d loss / d param for every parameter of the group. */
 void gd__step_grads(gd__step *s, gd_group group, gd_node loss);
 /* Adds output "metric:<name>": x, one number. */

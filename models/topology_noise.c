@@ -25,11 +25,12 @@ static gd_node generate(gd__step *s, gd_purpose purpose) {
  * Returns D's output for them. */
 static gd_node train_d(gd__step *s, gd_node fake) {
     const gd_gan_spec *spec = &s->gan->spec;
-    gd_node on_real = gd__step_apply(s, NET_D, gd__step_real(s, "real"));
+    gd_node real = gd__step_real(s, "real"), on_real = gd__step_apply(s, NET_D, real);
     gd_node on_fake = gd__step_apply(s, NET_D, fake);
     gd_node loss_real = gd_loss_d_real(s->graph, &spec->loss, on_real, spec->global_batch);
     gd_node loss_fake = gd_loss_d_fake(s->graph, &spec->loss, on_fake, spec->global_batch);
     gd_node loss = gd_add(s->graph, loss_real, loss_fake);
+    if (spec->penalty.kind == GD_PENALTY_GRADIENT) loss = gd_add(s->graph, loss, gd__step_penalty(s, NET_D, real, fake));
     gd__step_grads(s, GD_GROUP_D, loss);
     gd__step_metric(s, "loss_d", loss);
     gd__step_metric(s, "loss_d_real", loss_real);

@@ -153,7 +153,7 @@ const gd__key gd__keys[] = {
      .off = 0, .flags = GD__LOW_OPEN | GD__OFF, .needs = "loss.kind=wasserstein",
      .also = "clip_value weight_clip clamp clamp_lower clamp_upper clipping"},
     {"loss.penalty.kind", GD__CHOICE, AT(loss.penalty.kind), "none",
-     "gradient: on the norm of the discriminator's gradient by its input (not trained by this version yet)",
+     "gradient: on the norm of the discriminator's gradient by its input, between real and generated samples",
      .choices = WORDS("none", "gradient"), .hints = "gp=gradient wgan-gp=gradient"},
     {"loss.penalty.lambda", GD__FLOAT, AT(loss.penalty.lambda), "10", "weight of the penalty",
      .low = 0, .high = 1e9, .flags = GD__LOW_OPEN, .needs = "loss.penalty.kind=gradient",
@@ -162,7 +162,7 @@ const gd__key gd__keys[] = {
      "norm that costs nothing", .low = 0, .high = 1e9, .needs = "loss.penalty.kind=gradient",
      .also = "constant center"},
     {"loss.penalty.every", GD__INT, AT(loss.penalty.every), "1",
-     "only in every n-th discriminator update", .low = 1, .high = 1000000,
+     "only in every n-th discriminator update (this version: 1)", .low = 1, .high = 1000000,
      .needs = "loss.penalty.kind=gradient", .also = "interval d_reg_every"},
 
     {"schedule.d_steps", GD__INT, AT(schedule.d_steps), "1",

@@ -169,6 +169,32 @@ static void gradients_of_networks(void **state) {
     check_gradients(layers());
 }
 
+/* A critic without batch norm, so that a penalty may look at single samples. */
+static gd_gan_spec penalised(gd_gan_spec s, const char *norm, double target) {
+    s.loss.kind = GD_LOSS_WASSERSTEIN;
+    s.discriminator.norm = norm;
+    s.penalty = (gd_penalty_spec){GD_PENALTY_GRADIENT, 10, target};
+    return s;
+}
+
+/* The loss contains a gradient: its own gradient is of second order. */
+static void gradients_of_penalties(void **state) {
+    (void)state;
+    check_gradients(penalised(mlp(), NULL, 1));
+    check_gradients(penalised(dcgan(), "none", 1));
+    check_gradients(penalised(dcgan(), "layer", 0.5));
+    check_gradients(penalised(dcgan(), "instance", 0));
+    check_gradients(penalised(layers(), NULL, 1));
+}
+
+static void penalty_refuses_batch_norm(void **state) {
+    (void)state;
+    gd_gan_spec s = penalised(dcgan(), "batch", 1);
+    gd_gan *m;
+    assert_int_equal(gd_gan_new(&s, &m), GD_CONFIG);
+    assert_non_null(strstr(gd_error_message(), "discriminator.norm none, layer or instance"));
+}
+
 /* ---- shards ---- */
 
 static void near(const char *what, double got, double want, double error) {
@@ -227,6 +253,7 @@ static void shards_change_nothing(void **state) {
     check_shards(mlp());
     check_shards(dcgan());
     check_shards(layers());
+    check_shards(penalised(dcgan(), "layer", 1));
 }
 
 /* The fast executor, two shards, against the definition on one. */
@@ -474,6 +501,8 @@ static void sampler_uses_running_statistics(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(gradients_of_losses),        cmocka_unit_test(gradients_of_networks),
+        cmocka_unit_test(gradients_of_penalties),
+        cmocka_unit_test(penalty_refuses_batch_norm),
         cmocka_unit_test(shards_change_nothing),      cmocka_unit_test(local_statistics),
         cmocka_unit_test(cpu_computes_the_same),      cmocka_unit_test(sharing_changes_no_gradient),
         cmocka_unit_test(latents_depend_on_step),     cmocka_unit_test(ranges),
