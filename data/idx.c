@@ -4,10 +4,10 @@
  * values, last index fastest. Images have the sizes N, H, W or N, H, W, C.
  * Nothing is allocated for the pixels before the file's length says that they can be there. */
 #include <inttypes.h>
+#include <isa-l/igzip_lib.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zlib.h>
 
 #include "base/hash.h"
 #include "base/io.h"
@@ -25,12 +25,13 @@ typedef struct input {
     int fd;
     uint64_t size, at; /* of the file; next byte to read from it */
     bool gz, ended;    /* ended: the gzip trailer was reached and its checksum is right */
-    z_stream z;
+    /* ISA-L unpacks twice as fast as zlib, and every rank of a job does it at the same time. */
+    struct inflate_state *z;
     uint8_t *buffer; /* BUFFER packed bytes; NULL: plain */
 } input;
 
 static void input_close(input *in) {
-    if (in->buffer) inflateEnd(&in->z);
+    free(in->z);
     free(in->buffer);
     if (in->fd >= 0) gd_io_get()->close(in->fd);
 }
@@ -42,10 +43,11 @@ static bool named_gz(const char *path) {
 
 static gd_status start_gzip(input *in) {
     in->buffer = malloc(BUFFER);
-    if (in->buffer && inflateInit2(&in->z, 15 + 16) == Z_OK) return GD_OK; /* + 16: gzip wrapping */
-    free(in->buffer);
-    in->buffer = NULL;
-    GD_FAIL(NOMEM, "%s: no memory to unpack it", in->path);
+    in->z = calloc(1, sizeof *in->z);
+    if (!in->buffer || !in->z) GD_FAIL(NOMEM, "%s: no memory to unpack it", in->path);
+    isal_inflate_init(in->z);
+    in->z->crc_flag = ISAL_GZIP; /* header and trailer are checked, too */
+    return GD_OK;
 }
 
 static gd_status input_open(const char *path, input *in) {
@@ -72,27 +74,27 @@ static gd_status refill(input *in) {
     size_t n = left < BUFFER ? (size_t)left : BUFFER;
     GD_TRY(gd_file_pread(in->fd, in->path, in->buffer, n, in->at));
     in->at += n;
-    in->z.next_in = in->buffer;
-    in->z.avail_in = (uInt)n;
+    in->z->next_in = in->buffer;
+    in->z->avail_in = (uint32_t)n;
     return GD_OK;
 }
 
 static gd_status read_gzip(input *in, uint8_t *out, size_t n, size_t *got) {
     size_t done = 0;
     while (done < n && !in->ended) {
-        if (!in->z.avail_in && in->at < in->size) GD_TRY(refill(in));
-        size_t room = n - done < UINT32_MAX ? n - done : UINT32_MAX;
-        in->z.next_out = out + done;
-        in->z.avail_out = (uInt)room;
-        int r = inflate(&in->z, Z_NO_FLUSH);
-        done += room - in->z.avail_out;
-        in->ended = r == Z_STREAM_END;
-        if (r == Z_MEM_ERROR) GD_FAIL(NOMEM, "%s: no memory to unpack it", in->path);
-        if (r == Z_BUF_ERROR) /* room for output, but no input is left */
-            GD_FAIL(DATA, "%s: the gzip data ends early; expected a whole file; copy it again", in->path);
-        if (r != Z_OK && r != Z_STREAM_END)
+        if (!in->z->avail_in && in->at < in->size) GD_TRY(refill(in));
+        uint32_t room = n - done < INT32_MAX ? (uint32_t)(n - done) : INT32_MAX, packed = in->z->avail_in;
+        in->z->next_out = out + done;
+        in->z->avail_out = room;
+        int r = isal_inflate(in->z);
+        size_t made = room - in->z->avail_out;
+        done += made;
+        in->ended = in->z->block_state == ISAL_BLOCK_FINISH;
+        if (r != ISAL_DECOMP_OK && r != ISAL_END_INPUT)
             GD_FAIL(DATA, "%s: damaged gzip data (%s); expected a whole file; copy it again", in->path,
-                    in->z.msg ? in->z.msg : "it needs a preset dictionary");
+                    r == ISAL_INCORRECT_CHECKSUM ? "incorrect data check" : "it cannot be unpacked");
+        if (!in->ended && !made && in->z->avail_in == packed && in->at == in->size) /* no input is left */
+            GD_FAIL(DATA, "%s: the gzip data ends early; expected a whole file; copy it again", in->path);
     }
     *got = done;
     return GD_OK;
@@ -275,7 +277,7 @@ static gd_status read_pixels(input *in, const idx_header *h, uint8_t **out) {
     if (in->gz) { /* the last read also reaches the trailer with the checksum */
         uint8_t more;
         GD_TRY_TO(fail, input_read(in, &more, 1, &got));
-        if (got || in->z.avail_in || in->at < in->size)
+        if (got || in->z->avail_in || in->at < in->size)
             GD_FAIL_TO(fail, DATA, "%s: holds more data than its header says; expected the end; copy it again",
                        in->path);
     }
