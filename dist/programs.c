@@ -180,18 +180,17 @@ gd_status gd__make_programs(gd_trainer *t) {
     return make_instances(t);
 }
 
-static void print_profile(const gd_trainer *t) {
+void gd_trainer_print_profile(const gd_trainer *t, FILE *out) {
     const char *on = getenv("GANDIST_PROFILE");
-    if (!on || strcmp(on, "1") || gd_comm_rank(t->comm)) return;
+    if (!on || strcmp(on, "1")) return;
     for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
         if (!t->kind[k].instance) continue;
-        fprintf(stderr, "%s: ", gd_step_kind_text((gd_step_kind)k));
-        gd_instance_print_profile(t->kind[k].instance[0], stderr);
+        fprintf(out, "%s: ", gd_step_kind_text((gd_step_kind)k));
+        gd_instance_print_profile(t->kind[k].instance[0], out);
     }
 }
 
 void gd__free_programs(gd_trainer *t) {
-    print_profile(t);
     for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
         for (int64_t l = 0; t->kind[k].instance && l < t->local; l++) gd_instance_free(t->kind[k].instance[l]);
         free(t->kind[k].instance);

@@ -109,6 +109,8 @@ typedef struct gd_train_times {
     int iterations;
 } gd_train_times;
 void gd_trainer_times(const gd_trainer *t, gd_train_times *out);
+/* With GANDIST_PROFILE=1: where the time of each step kind went, by kind of op and step by step. Else nothing. */
+void gd_trainer_print_profile(const gd_trainer *t, FILE *out);
 void gd_trainer_times_reset(gd_trainer *t); /* forget what was measured so far, warm-up say */
 
 #endif

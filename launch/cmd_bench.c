@@ -80,6 +80,7 @@ static gd_status bench(bench_run *b, const char *path) {
     if (gd_comm_rank(b->comm)) return GD_OK;
     double peak = gd_peak_flops();
     (b->opt.json ? print_json : print_text)(b, &times, cost.flops, peak);
+    gd_trainer_print_profile(b->trainer, stderr);
     return GD_OK;
 }
 

@@ -270,6 +270,21 @@ static void print_start(const train_run *t, int64_t from, int64_t until) {
     fflush(stdout);
 }
 
+/* What an earlier start of this run left, for a start that had nothing to do. */
+static void find_earlier(train_run *t) {
+    char **paths, dir[2100];
+    int count;
+    size_t n;
+    if (!*t->last_checkpoint && gd_checkpoint_list(t->checkpoints, &paths, &count) == GD_OK) {
+        if (count) snprintf(t->last_checkpoint, sizeof t->last_checkpoint, "%s", paths[0]);
+        gd_checkpoint_list_free(paths, count);
+    }
+    snprintf(dir, sizeof dir, "%s/samples", t->out);
+    if (*t->last_sheet || gd_io_get()->list(dir, &paths, &n)) return;
+    if (n) snprintf(t->last_sheet, sizeof t->last_sheet, "%s/%s", dir, paths[n - 1]);
+    gd_io_free_names(paths, n);
+}
+
 static void print_end(const train_run *t, gd_status st) {
     char hash[17];
     gd_hash64_text(gd_trainer_state_hash(t->trainer), hash);
@@ -314,7 +329,9 @@ static gd_status train(train_run *t) {
         gd_progress_end(&t->progress);
         if (st == GD_OK || st == GD_REQUEUE) {
             write_report(t);
+            find_earlier(t);
             print_end(t, st);
+            gd_trainer_print_profile(t->trainer, stderr);
         }
     }
     return st;

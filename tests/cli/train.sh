@@ -27,7 +27,7 @@ equal "$(hash_of parts)" "$whole" "hash of a run in two parts"
 equal "$(wc -l <parts/metrics.jsonl)" 12 "metrics lines of a run in two parts"
 run 0 python3 "$GANDIST_SOURCE_DIR/tests/cli/events.py" parts/tb
 says "start 5 scalars [6, 7, 8, 9, 10, 11, 12]"
-run 0 g tiny.yaml --out parts
+run 0 g tiny.yaml --out parts; says "parts/samples/step-000000012.png"; says "parts/checkpoints/step-000000000012"
 equal "$(hash_of parts)" "$whole" "hash after a start with nothing to do"
 # From an older checkpoint the lines behind it are written again, not twice.
 run 0 g tiny.yaml --out parts --resume parts/checkpoints/step-000000000008; says "going on from step 8"
