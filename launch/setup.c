@@ -66,7 +66,7 @@ static gd_net_spec setup_net(const gd_recipe_net *n, const gd_layer_spec *layers
                          .layer_count = n->layer_count};
 }
 
-static gd_optimizer_spec setup_optimizer(const gd_recipe_optimizer *o) {
+static gd_optimizer_spec setup_optimizer(const gd_recipe_optimizer *o, int64_t steps) {
     gd_optimizer_spec s = {.lr = o->lr,
                            .beta1 = o->beta1,
                            .beta2 = o->beta2,
@@ -78,7 +78,7 @@ static gd_optimizer_spec setup_optimizer(const gd_recipe_optimizer *o) {
                            .decay_rate = o->decay_rate,
                            .lr_floor = o->lr_floor,
                            .decay_start = o->decay_start,
-                           .decay_end = o->decay_end,
+                           .decay_end = o->decay_end ? o->decay_end : steps, /* 0: with the run */
                            .momentum_final = o->momentum_final,
                            .momentum_steps = o->momentum_steps};
     s.kind = !strcmp(o->kind, "rmsprop") ? GD_RMSPROP : !strcmp(o->kind, "sgd") ? GD_SGD : GD_ADAM;
@@ -127,8 +127,8 @@ gd_status gd_setup_train(const gd_recipe *r, gd_sample_shape image, gd_setup *ou
     gd_status st;
     GD_TRY_TO(fail, setup_gan(r, image, out));
     c->seed = r->seed;
-    c->optimizer[GD_GROUP_G] = setup_optimizer(&r->optimizer.g);
-    c->optimizer[GD_GROUP_D] = setup_optimizer(&r->optimizer.d);
+    c->optimizer[GD_GROUP_G] = setup_optimizer(&r->optimizer.g, r->train.steps);
+    c->optimizer[GD_GROUP_D] = setup_optimizer(&r->optimizer.d, r->train.steps);
     c->schedule = (gd_schedule_spec){.d_steps = r->schedule.d_steps,
                                      .g_steps = r->schedule.g_steps,
                                      .simultaneous = r->schedule.simultaneous,

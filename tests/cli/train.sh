@@ -64,6 +64,11 @@ run 65 g verify runs/tiny/checkpoints/step-000000000012; says "DAMAGED"; says "s
 run 0 g tiny.yaml; says "going on from step 8"
 equal "$(hash_of runs/tiny)" "$whole" "hash after falling back to an older checkpoint"
 
+# A linear decay without an end of its own reaches zero at the end of the run, not before.
+run 0 g tiny.yaml --out fall --set optimizer.g.decay=linear
+run 0 python3 -c 'import json
+lr = [json.loads(l)["lr_g"] for l in open("fall/metrics.jsonl")]
+assert all(abs(x - 2e-4 * (12 - s) / 12) < 1e-12 for s, x in enumerate(lr, 1)), lr'
 run 0 g tiny.yaml --out fit --overfit-batch --steps 4
 run 0 g tiny.yaml --out q --quiet --steps 2; lacks "step 1/"
 run 0 g tiny.yaml --out j --json --steps 2; says '{"step":1,'; says '"state_hash":"'
