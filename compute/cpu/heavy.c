@@ -144,7 +144,7 @@ static gd_status make_op(const gd_graph *g, const gd_node_info *n, gd_dnnl *d, g
 static bool try_wino(heavy *h) {
     const gd__wino_kernels *usable[3];
     gd__wino_usable(usable);
-    h->use_wino = gd__wino_plan(&h->conv, usable[0], gd__threads_wanted(), &h->wino);
+    h->use_wino = gd__wino_plan(&h->conv, usable[0], gd__threads_wanted(), &h->wino) && gd__wino_pays(&h->wino);
     return h->use_wino;
 }
 
@@ -193,10 +193,11 @@ static void describe(heavy *h) {
     const char *kernel = h->op         ? gd_dnnl_op_text(h->op)
                          : h->pieces.n ? gd_dnnl_op_text(h->pieces.piece[0].op)
                                        : "plain loops";
-    char pieces[32] = "";
+    char pieces[64] = "";
     if (h->use_wino) {
-        kernel = h->wino.shape.m == 4 ? "winograd F(4,2) " : "winograd F(2,2) ";
-        snprintf(pieces, sizeof pieces, "%s", h->wino.kernels->name);
+        kernel = "winograd ";
+        snprintf(pieces, sizeof pieces, "F(%d,%d) %s%s", h->wino.shape.m, h->wino.shape.taps, h->wino.kernels->name,
+                 h->wino.by_panel ? " by panel" : "");
     }
     if (h->pieces.n) snprintf(pieces, sizeof pieces, ", %d pieces", h->pieces.n);
     snprintf(h->base.text, sizeof h->base.text, "%s%s%s", kernel, pieces,

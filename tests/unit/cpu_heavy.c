@@ -1,7 +1,6 @@
 /* Convolutions in three directions and matrix products against plain double sums: the library's
  * primitives, the plain loops for shapes that it does not take, bf16, and equal bits for every number
  * of threads. */
-#include "compute/cpu/wino.h"
 #include "tests/unit/cpu_rig.h"
 
 typedef struct conv_case {
@@ -163,68 +162,6 @@ static void test_conv_bf16(void **state) {
     }
 }
 
-/* ---- own Winograd kernels of every instruction set ---- */
-
-static const gd_dnnl_conv wino_cases[] = {
-    {.n = 16, .h = 16, .w = 16, .c = 16, .k = 48}, {.n = 16, .h = 8, .w = 8, .c = 32, .k = 16},
-    {.n = 8, .h = 20, .w = 20, .c = 16, .k = 16}, /* tiles reach over the edge, m = 4 */
-    {.n = 32, .h = 6, .w = 10, .c = 16, .k = 32}, /* the same, m = 2, not square      */
-    {.n = 67, .h = 4, .w = 4, .c = 48, .k = 80},
-};
-
-static float *numbers(int64_t n, uint32_t stream) {
-    const gd_rng rng = {.seed = 7, .purpose = GD_PURPOSE_TEST | stream << 16};
-    float *x = rig_alloc((size_t)n * sizeof *x);
-    gd_rng_normal(&rng, 0, 0, (uint32_t)n, x);
-    return x;
-}
-
-static void check_wino(const gd_dnnl_conv *c, const gd__wino_kernels *set) {
-    int64_t nx = c->n * c->h * c->w * c->c, nw = c->k * 16 * c->c, ny = c->n * c->p * c->q * c->k;
-    int64_t count = c->pass == GD_DNNL_FORWARD ? ny : c->pass == GD_DNNL_BACKWARD_DATA ? nx : nw;
-    float *a = numbers(c->pass == GD_DNNL_BACKWARD_DATA ? ny : nx, 1),
-          *b = numbers(c->pass == GD_DNNL_BACKWARD_WEIGHTS ? ny : nw, 2);
-    float *want = rig_alloc((size_t)count * sizeof *want), *got[3], most = 0;
-    gd__conv_plain(c, a, b, want);
-    for (int64_t i = 0; i < count; i++) most = fmaxf(most, fabsf(want[i]));
-    for (int threads = 1; threads <= 3; threads++) {
-        gd__wino plan;
-        gd__threads_enter(threads);
-        assert_true(gd__wino_plan(c, set, threads, &plan));
-        char *scratch = rig_alloc(plan.scratch_bytes);
-        float *out = got[threads - 1] = rig_alloc((size_t)count * sizeof *out);
-        gd__wino_run(&plan, a, b, out, scratch);
-        for (int64_t i = 0; i < count; i++)
-            if (!(fabsf(out[i] - want[i]) <= 2e-5f * most))
-                fail_msg("%s pass %d case %dx%d element %lld is %.8g; expected %.8g", set->name, (int)c->pass,
-                         (int)c->h, (int)c->c, (long long)i, (double)out[i], (double)want[i]);
-        assert_memory_equal(out, got[0], (size_t)count * sizeof *out);
-        free(scratch);
-    }
-    for (int i = 0; i < 3; i++) free(got[i]);
-    free(a);
-    free(b);
-    free(want);
-    gd__threads_enter(gd__threads_wanted());
-}
-
-static void test_wino_sets(void **state) {
-    (void)state;
-    const gd__wino_kernels *set[3];
-    int sets = gd__wino_usable(set);
-    for (size_t i = 0; i < sizeof wino_cases / sizeof wino_cases[0]; i++)
-        for (int s = 0; s < sets; s++)
-            for (gd_dnnl_pass pass = GD_DNNL_FORWARD; pass <= GD_DNNL_BACKWARD_WEIGHTS; pass++) {
-                gd_dnnl_conv c = wino_cases[i];
-                c.pass = pass;
-                c.r = c.s = 4;
-                c.stride = 2;
-                c.p = c.h / 2, c.q = c.w / 2;
-                for (int k = 0; k < 4; k++) c.pad[k] = 1;
-                check_wino(&c, set[s]);
-            }
-}
-
 /* ---- matrices ---- */
 
 static void check_matmul(int64_t m, int64_t n, int64_t k, bool ta, bool tb, gd_dtype in, gd_dtype out) {
@@ -303,7 +240,7 @@ static void test_refusals(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_conv_f32),  cmocka_unit_test(test_conv_bf16),
-                                       cmocka_unit_test(test_wino_sets), cmocka_unit_test(test_matmul),
+                                       cmocka_unit_test(test_matmul),
                                        cmocka_unit_test(test_sgemm),     cmocka_unit_test(test_refusals)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,174 @@
+/* Own convolution kernels, one by one and on every instruction set of this machine, against double sums:
+ * a table of the largest error by implementation, direction and shape class, each held to its limit. Odd
+ * sizes, uneven padding and tails; equal bits for every number of threads; the sanitizer sees a step outside. */
+#include "compute/cpu/wino.h"
+#include "tests/unit/cpu_rig.h"
+
+typedef struct conv_case {
+    int64_t n, h, w, c, k, r, stride, pad[4];
+} conv_case;
+
+static const char *const pass_text[] = {"forward", "data", "weights"};
+
+static gd_dnnl_conv conv_of(const conv_case *c, gd_dnnl_pass pass) {
+    gd_dnnl_conv o = {.pass = pass, .in_type = GD_F32, .out_type = GD_F32};
+    o.n = c->n, o.h = c->h, o.w = c->w, o.c = c->c, o.k = c->k, o.r = o.s = c->r, o.stride = c->stride;
+    memcpy(o.pad, c->pad, sizeof o.pad);
+    o.p = (c->h + c->pad[0] + c->pad[1] - c->r) / c->stride + 1;
+    o.q = (c->w + c->pad[2] + c->pad[3] - c->r) / c->stride + 1;
+    return o;
+}
+
+/* ---- plain double sums ---- */
+
+static void multiply(const gd_dnnl_conv *c, const float *a, const float *b, double *out) {
+    for (int64_t n = 0; n < c->n; n++)
+        for (int64_t i = 0; i < c->p; i++)
+            for (int64_t j = 0; j < c->q; j++)
+                for (int64_t rs = 0; rs < c->r * c->s; rs++) {
+                    int64_t h = i * c->stride + rs / c->s - c->pad[0], v = j * c->stride + rs % c->s - c->pad[2];
+                    if (h < 0 || h >= c->h || v < 0 || v >= c->w) continue;
+                    int64_t x = ((n * c->h + h) * c->w + v) * c->c, y = ((n * c->p + i) * c->q + j) * c->k;
+                    for (int64_t k = 0; k < c->k; k++) {
+                        int64_t w = (k * c->r * c->s + rs) * c->c;
+                        for (int64_t z = 0; z < c->c; z++)
+                            if (c->pass == GD_DNNL_FORWARD) out[y + k] += (double)a[x + z] * (double)b[w + z];
+                            else if (c->pass == GD_DNNL_BACKWARD_DATA) out[x + z] += (double)a[y + k] * (double)b[w + z];
+                            else out[w + z] += (double)a[x + z] * (double)b[y + k];
+                    }
+                }
+}
+
+static float *numbers(int64_t n, uint32_t stream) {
+    const gd_rng rng = {.seed = 7, .purpose = GD_PURPOSE_TEST | stream << 16};
+    float *x = rig_alloc((size_t)n * sizeof *x);
+    gd_rng_normal(&rng, 0, 0, (uint32_t)n, x);
+    return x;
+}
+
+/* ---- one implementation on one case ---- */
+
+/* Plans c for so many threads and runs it; false: it does not take c. name: of what ran. */
+typedef bool (*runner)(const gd_dnnl_conv *c, const gd__wino_kernels *set, int threads, const float *a, const float *b,
+                       float *out, char name[64]);
+
+typedef struct row {
+    char name[64];
+    double error, limit;
+    int cases;
+} row;
+
+enum { MAX_ROWS = 128 };
+static row table[MAX_ROWS];
+static int rows;
+
+static void record(const char *name, double error, double limit) {
+    int i = 0;
+    while (i < rows && strcmp(table[i].name, name)) i++;
+    assert_true(i < MAX_ROWS);
+    if (i == rows) {
+        snprintf(table[rows].name, sizeof table[rows].name, "%s", name);
+        table[rows++].limit = limit;
+    }
+    if (error > table[i].error) table[i].error = error;
+    table[i].cases++;
+}
+
+/* Largest difference over the largest value; every thread count must give the bits of one. */
+static bool check(runner run, const gd_dnnl_conv *c, const gd__wino_kernels *set, double limit) {
+    int64_t nx = c->n * c->h * c->w * c->c, nw = c->k * c->r * c->s * c->c, ny = c->n * c->p * c->q * c->k;
+    int64_t count = c->pass == GD_DNNL_FORWARD ? ny : c->pass == GD_DNNL_BACKWARD_DATA ? nx : nw;
+    float *a = numbers(c->pass == GD_DNNL_BACKWARD_DATA ? ny : nx, 1),
+          *b = numbers(c->pass == GD_DNNL_BACKWARD_WEIGHTS ? ny : nw, 2), *got[3];
+    double *want = calloc((size_t)count, sizeof *want), most = 0, error = 0;
+    bool taken = true;
+    char name[64], text[64];
+    assert_non_null(want);
+    for (int i = 0; i < 3; i++) got[i] = rig_alloc((size_t)count * sizeof *got[i]);
+    for (int threads = 1; threads <= 3 && taken; threads++) {
+        gd__threads_enter(threads);
+        taken = run(c, set, threads, a, b, got[threads - 1], text);
+        if (taken && memcmp(got[0], got[threads - 1], (size_t)count * sizeof *got[0]))
+            fail_msg("%s: bits differ with %d threads", text, threads);
+    }
+    gd__threads_enter(gd__threads_wanted());
+    if (taken) {
+        multiply(c, a, b, want);
+        for (int64_t i = 0; i < count; i++) most = fmax(most, fabs(want[i]));
+        for (int64_t i = 0; i < count; i++) error = fmax(error, fabs((double)got[0][i] - want[i]) / most);
+        for (int64_t i = 0; i < count; i++)
+            if (!(fabs((double)got[0][i] - want[i]) <= limit * most))
+                fail_msg("%s %s x [%d,%d,%d,%d] k %d kernel %d stride %d: element %lld is %.8g; expected %.8g", text,
+                         pass_text[c->pass], (int)c->n, (int)c->h, (int)c->w, (int)c->c, (int)c->k, (int)c->r,
+                         (int)c->stride, (long long)i, (double)got[0][i], want[i]);
+        snprintf(name, sizeof name, "%.40s %s", text, pass_text[c->pass]);
+        record(name, error, limit);
+    }
+    for (int i = 0; i < 3; i++) free(got[i]);
+    free(a);
+    free(b);
+    free(want);
+    return taken;
+}
+
+/* ---- Winograd ---- */
+
+static const conv_case wino_cases[] = {
+    {2, 16, 16, 16, 48, 4, 2, {1, 1, 1, 1}},  /* polyphase F(4,2)                        */
+    {1, 20, 20, 16, 16, 4, 2, {1, 1, 1, 1}},  /* tiles reach over the edge               */
+    {3, 6, 10, 16, 32, 4, 2, {1, 1, 1, 1}},   /* F(2,2), not square                      */
+    {5, 4, 4, 48, 80, 4, 2, {1, 1, 1, 1}},
+    {2, 9, 17, 16, 16, 4, 2, {2, 1, 0, 3}},   /* padding of every kind, odd              */
+    {1, 2, 2, 32, 16, 4, 2, {1, 1, 1, 1}},    /* one output                              */
+    {2, 16, 16, 32, 16, 3, 2, {1, 1, 1, 1}},  /* an absent tap                           */
+    {1, 19, 22, 16, 48, 3, 2, {1, 1, 1, 1}},
+    {1, 5, 6, 16, 16, 3, 2, {0, 1, 0, 1}},
+    {2, 10, 10, 32, 32, 3, 1, {0, 0, 0, 0}},  /* F(4,3), padded by a layer before        */
+    {1, 34, 34, 32, 64, 3, 1, {0, 0, 0, 0}},  /* by panel                                */
+    {2, 8, 8, 48, 32, 3, 1, {1, 1, 1, 1}},
+    {1, 13, 7, 16, 80, 3, 1, {1, 1, 1, 1}},   /* edges                                   */
+    {9, 5, 6, 16, 16, 3, 1, {1, 1, 1, 1}},    /* F(2,3)                                  */
+    {2, 3, 3, 16, 16, 3, 1, {2, 2, 2, 2}},
+    {1, 16, 16, 64, 96, 4, 1, {1, 1, 1, 1}},  /* PatchGAN: F(3,4)                        */
+    {2, 9, 12, 16, 16, 4, 1, {1, 2, 1, 2}},
+    {1, 6, 5, 32, 16, 4, 1, {0, 0, 3, 3}},
+};
+
+static bool run_wino(const gd_dnnl_conv *c, const gd__wino_kernels *set, int threads, const float *a, const float *b,
+                     float *out, char name[64]) {
+    gd__wino plan;
+    if (!gd__wino_plan(c, set, threads, &plan)) return false;
+    snprintf(name, 64, "winograd F(%d,%d)%s %s", plan.shape.m, plan.shape.taps, plan.by_panel ? " by panel" : "",
+             set->name);
+    char *scratch = rig_alloc(plan.scratch_bytes);
+    gd__wino_run(&plan, a, b, out, scratch);
+    free(scratch);
+    return true;
+}
+
+static double wino_limit(const gd_dnnl_conv *c) { return c->stride == 2 ? 1e-5 : 2e-5; }
+
+static void test_wino(void **state) {
+    (void)state;
+    const gd__wino_kernels *set[3];
+    int sets = gd__wino_usable(set);
+    for (size_t i = 0; i < sizeof wino_cases / sizeof wino_cases[0]; i++)
+        for (int s = 0; s < sets; s++)
+            for (gd_dnnl_pass pass = GD_DNNL_FORWARD; pass <= GD_DNNL_BACKWARD_WEIGHTS; pass++) {
+                gd_dnnl_conv c = conv_of(&wino_cases[i], pass);
+                assert_true(check(run_wino, &c, set[s], wino_limit(&c)));
+            }
+}
+
+static int print_table(void **state) {
+    (void)state;
+    printf("%-48s %9s %8s %5s\n", "implementation", "error", "limit", "cases");
+    for (int i = 0; i < rows; i++)
+        printf("%-48s %9.2e %8.0e %5d\n", table[i].name, table[i].error, table[i].limit, table[i].cases);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_wino)};
+    return cmocka_run_group_tests(tests, NULL, print_table);
+}
