@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/log.h"
-#include "base/rng.h"
 #include "base/text.h"
 #include "data/image_internal.h"
 #include "data/source.h"
@@ -27,7 +27,7 @@ const gd_source_info *gd_dataset_sources(int *count) {
 
 static gd_status find_source(const char *name, int *out) {
     const char *names[SOURCES];
-    char all[256] = "";
+    char all[512] = "";
     for (int i = 0; i < SOURCES; i++) {
         names[i] = INFO[i].name;
         size_t used = strlen(all);
@@ -50,11 +50,18 @@ static gd_status check_spec(const gd_dataset_spec *s, const gd_source_info *info
         GD_FAIL(CONFIG, "%s: %d image channels; expected 1, 3, or 0 for as stored", info->name, s->channels);
     if (s->count < 0)
         GD_FAIL(CONFIG, "%s: %" PRId64 " samples; expected at least 1, or 0 for all", info->name, s->count);
-    if (points && (s->size || s->channels || s->flip))
+    if (points && (s->size || s->load || s->channels || s->flip))
         GD_FAIL(CONFIG,
-                "%s: gives points of the plane; image size, channels and flip have no meaning "
+                "%s: gives points of the plane; image size, load, channels and flip have no meaning "
                 "there; leave them out",
                 info->name);
+    if (s->load && (!s->size || s->load < s->size || s->load > GD__SIDE_MAX))
+        GD_FAIL(CONFIG,
+                "%s: pictures of %d pixels to be cut out of %d; expected a size, and at least as much to load "
+                "(at most %d); set data.image.size and data.image.load",
+                info->name, s->size, s->load, GD__SIDE_MAX);
+    if (s->swap && s->labels)
+        GD_FAIL(CONFIG, "%s: labels of a set whose two domains are swapped; expected one of the two", info->name);
     if (info->synthetic && s->path)
         GD_FAIL(CONFIG, "%s: is made in memory and reads no path; leave the path '%s' out", info->name, s->path);
     if (!info->synthetic && !info->default_path && !s->path)
@@ -73,15 +80,33 @@ gd_status gd__source_limit(const gd_dataset_spec *spec, const char *path, int64_
     return GD_OK;
 }
 
+gd_status gd__source_limit_both(const gd_dataset_spec *spec, const char *path, int64_t have[2]) {
+    int64_t most = have[0] > have[1] ? have[0] : have[1];
+    GD_TRY(gd__source_limit(spec, path, &most));
+    for (int p = 0; p < 2; p++)
+        if (have[p] > most) have[p] = most;
+    return GD_OK;
+}
+
+static bool is_label(const gd_dataset *d, int part) { return d->labels && part == 1; }
+
+static bool worth_keeping(const gd_dataset *d, int part) {
+    if (is_label(d, part)) return false;
+    if (!d->source->in_memory) return true;
+    return memcmp(&d->raw[part], &d->ready[part], sizeof d->raw[part]) != 0 &&
+           (uint64_t)d->part_count[part] * gd_sample_bytes(d->ready[part]) <= GD__KEEP_COPIES_MAX;
+}
+
 /* Decides what is kept. Memory is touched, and so really used, only as pictures come in. */
 static void keep_pictures(gd_dataset *d) {
     uint64_t total = 0;
-    for (int p = 0; p < d->parts; p++) total += (uint64_t)d->part_count[p] * gd_sample_bytes(d->shape[p]);
+    for (int p = 0; p < d->parts; p++)
+        if (worth_keeping(d, p)) total += (uint64_t)d->part_count[p] * gd_sample_bytes(d->ready[p]);
     if (d->source->point || total > GD__KEEP_MAX) return;
     for (int p = 0; p < d->parts; p++) {
-        if (d->source->in_memory && !memcmp(&d->raw[p], &d->shape[p], sizeof d->raw[p])) continue;
+        if (!worth_keeping(d, p)) continue;
         const size_t n = (size_t)d->part_count[p];
-        gd__kept k = {.pixels = malloc(n * gd_sample_bytes(d->shape[p])), .state = calloc(n, 1)};
+        gd__kept k = {.pixels = malloc(n * gd_sample_bytes(d->ready[p])), .state = calloc(n, 1)};
         if (k.pixels && k.state) {
             d->kept[p] = k;
             continue;
@@ -95,28 +120,79 @@ static void keep_pictures(gd_dataset *d) {
 static void final_shapes(gd_dataset *d) {
     for (int p = 0; p < d->parts; p++) {
         gd_sample_shape s = d->raw[p];
-        if (d->size) s.height = s.width = d->size;
-        if (d->channels) s.channels = d->channels;
-        d->shape[p] = s;
+        if (!is_label(d, p)) {
+            if (d->size) s.height = s.width = d->size;
+            if (d->channels) s.channels = d->channels;
+        }
+        d->shape[p] = d->ready[p] = s;
+        if (d->crop && !is_label(d, p)) d->ready[p].height = d->ready[p].width = d->load;
     }
+}
+
+/* After the source is open: which of its domains is part 0. */
+static gd_status swap_domains(gd_dataset *d) {
+    if (d->parts != 2)
+        GD_FAIL(CONFIG, "%s: holds one domain; the other direction needs a set of two (pairs, unpaired, ...)",
+                d->where);
+    const int64_t count = d->part_count[0];
+    const gd_sample_shape raw = d->raw[0];
+    d->part_count[0] = d->part_count[1];
+    d->raw[0] = d->raw[1];
+    d->part_count[1] = count;
+    d->raw[1] = raw;
+    return GD_OK;
+}
+
+static gd_status add_labels(gd_dataset *d) {
+    if (d->parts != 1) GD_FAIL(CONFIG, "%s: holds two domains; labels can be used with sets of one only", d->where);
+    if (!d->classes)
+        GD_FAIL(CONFIG, "%s: the source '%s' has no labels here; expected a set with labels (docs/data.md)", d->where,
+                d->name);
+    d->parts = 2;
+    d->aligned = true;
+    d->part_count[1] = d->part_count[0];
+    d->raw[1] = (gd_sample_shape){GD_SAMPLE_U8, 1, 1, d->classes};
+    return GD_OK;
+}
+
+/* The hash of the content alone stays what it was before there were choices. */
+static uint64_t identify_choices(const gd_dataset *d) {
+    const uint64_t facts[] = {d->swap, d->labels, d->test};
+    if (!d->swap && !d->labels && !d->test) return d->fingerprint;
+    return gd_hash64(facts, sizeof facts, d->fingerprint);
+}
+
+static int describe_part(const gd_dataset *d, int p, char *at, size_t room) {
+    const gd_sample_shape r = d->raw[p], s = d->shape[p];
+    char n[32];
+    gd_text_count((uint64_t)d->part_count[p], n, sizeof n);
+    const char *with = p ? (d->aligned ? " with" : " and") : "";
+    if (is_label(d, p)) return snprintf(at, room, " with labels of %d classes", d->classes);
+    if (s.type == GD_SAMPLE_F32) return snprintf(at, room, "%s %s points of %d numbers", with, n, s.channels);
+    if (!r.height) return snprintf(at, room, "%s %s images -> %dx%dx%d", with, n, s.height, s.width, s.channels);
+    if (!memcmp(&r, &s, sizeof r))
+        return snprintf(at, room, "%s %s images %dx%dx%d", with, n, s.height, s.width, s.channels);
+    return snprintf(at, room, "%s %s images %dx%dx%d -> %dx%dx%d", with, n, r.height, r.width, r.channels, s.height,
+                    s.width, s.channels);
 }
 
 static void describe(gd_dataset *d) {
     char *at = d->describe, *end = at + sizeof d->describe;
-    at += snprintf(at, (size_t)(end - at), "%s:", d->name);
-    for (int p = 0; p < d->parts && at < end; p++) {
-        const gd_sample_shape r = d->raw[p], s = d->shape[p];
-        char n[32];
-        gd_text_count((uint64_t)d->part_count[p], n, sizeof n);
-        at += snprintf(at, (size_t)(end - at), "%s %s", p ? (d->aligned ? " with" : " and") : "", n);
-        if (s.type == GD_SAMPLE_F32) at += snprintf(at, (size_t)(end - at), " points of %d numbers", s.channels);
-        else if (!r.height)
-            at += snprintf(at, (size_t)(end - at), " images -> %dx%dx%d", s.height, s.width, s.channels);
-        else if (memcmp(&r, &s, sizeof r))
-            at += snprintf(at, (size_t)(end - at), " images %dx%dx%d -> %dx%dx%d", r.height, r.width, r.channels,
-                           s.height, s.width, s.channels);
-        else at += snprintf(at, (size_t)(end - at), " images %dx%dx%d", s.height, s.width, s.channels);
-    }
+    at += snprintf(at, (size_t)(end - at), "%s%s:", d->name, d->test ? ", test half" : "");
+    for (int p = 0; p < d->parts && at < end; p++) at += describe_part(d, p, at, (size_t)(end - at));
+}
+
+static gd_status open_source(gd_dataset *d, const gd_dataset_spec *s) {
+    if (s->test && !d->source->test)
+        GD_FAIL(NOINPUT,
+                "%s: the source '%s' has no held-out half; give the pictures to evaluate on as a data set of their "
+                "own",
+                d->where, d->name);
+    GD_TRY(d->source->open(s, d));
+    if (s->swap) GD_TRY(swap_domains(d));
+    if (s->labels) GD_TRY(add_labels(d));
+    d->fingerprint = identify_choices(d);
+    return GD_OK;
 }
 
 gd_status gd_dataset_open(const gd_dataset_spec *spec, gd_dataset **out) {
@@ -130,13 +206,18 @@ gd_status gd_dataset_open(const gd_dataset_spec *spec, gd_dataset **out) {
     d->source = SOURCE[i];
     d->name = INFO[i].name;
     d->size = s.size;
+    d->load = s.load;
     d->channels = s.channels;
-    d->flip = s.flip;
+    d->flip = s.flip && !s.test;
+    d->crop = s.load && !s.test;
+    d->swap = s.swap;
+    d->labels = s.labels;
+    d->test = s.test;
     d->seed = s.seed;
     d->where = strdup(s.path ? s.path : d->name);
     gd_status st;
     if (!d->where) GD_FAIL_TO(fail, NOMEM, "%s: no memory for the data set", d->name);
-    GD_TRY_TO(fail, d->source->open(&s, d));
+    GD_TRY_TO(fail, open_source(d, &s));
     final_shapes(d);
     describe(d);
     keep_pictures(d);
@@ -168,6 +249,17 @@ int64_t gd_dataset_count(const gd_dataset *d) {
 
 int gd_dataset_parts(const gd_dataset *d) { return d->parts; }
 
+int64_t gd_dataset_part_count(const gd_dataset *d, int part) { return d->part_count[part]; }
+
+bool gd_dataset_aligned(const gd_dataset *d) { return d->aligned; }
+
+int gd_dataset_classes(const gd_dataset *d) { return d->classes; }
+
+int gd_dataset_label(const gd_dataset *d, int64_t index) {
+    if (!d->classes || index < 0 || index >= d->part_count[0]) return -1;
+    return d->source->label(d, d->swap ? 1 : 0, index);
+}
+
 gd_sample_shape gd_dataset_shape(const gd_dataset *d, int part) { return d->shape[part]; }
 
 uint64_t gd_dataset_fingerprint(const gd_dataset *d) { return d->fingerprint; }
@@ -176,90 +268,4 @@ const char *gd_dataset_describe(const gd_dataset *d) { return d->describe; }
 
 size_t gd_sample_bytes(gd_sample_shape s) {
     return (size_t)s.height * (size_t)s.width * (size_t)s.channels * (s.type == GD_SAMPLE_F32 ? sizeof(float) : 1);
-}
-
-/* Parts that belong together are mirrored together. */
-static bool mirrored(const gd_dataset *d, int part, uint64_t draw) {
-    uint32_t stream = d->aligned ? 0 : (uint32_t)part << 16;
-    gd_rng r = {.seed = d->seed, .purpose = GD_PURPOSE_FLIP | stream};
-    return d->flip && gd_rng_below(&r, draw, 2);
-}
-
-static void copy_rows(const uint8_t *pixels, gd_sample_shape s, bool mirror, uint8_t *out) {
-    const size_t c = (size_t)s.channels, w = (size_t)s.width, h = (size_t)s.height;
-    if (!mirror) {
-        memcpy(out, pixels, h * w * c);
-        return;
-    }
-    for (size_t y = 0; y < h; y++, pixels += w * c)
-        for (size_t x = w; x-- > 0; out += c)
-            for (size_t i = 0; i < c; i++) out[i] = pixels[x * c + i];
-}
-
-/* Grey pictures are fitted before they are spread over three channels: the result is equal. */
-static gd_status prepare(const gd_dataset *d, gd_sample_shape want, gd_image *im) {
-    if (want.channels == 1) GD_TRY(gd__image_convert(im, 1));
-    if (d->size && (im->height != d->size || im->width != d->size)) {
-        gd_image fitted;
-        GD_TRY(gd_image_fit(im, d->size, &fitted));
-        gd_image_free(im);
-        *im = fitted;
-    }
-    GD_TRY(gd__image_convert(im, want.channels));
-    if (im->height != want.height || im->width != want.width)
-        GD_FAIL(DATA,
-                "%s: a picture of %d x %d pixels; all had %d x %d when the data set was opened; do not "
-                "change files while they are in use",
-                d->where, im->width, im->height, want.width, want.height);
-    return GD_OK;
-}
-
-enum { MISSING, WRITING, THERE };
-
-/* One thread of several that decoded the same picture stores it; the others need not wait. */
-static void keep(const gd_dataset *d, int part, int64_t index, const uint8_t *pixels) {
-    const gd__kept *k = &d->kept[part];
-    const size_t bytes = gd_sample_bytes(d->shape[part]);
-    uint8_t expected = MISSING;
-    if (!k->pixels || !atomic_compare_exchange_strong(&k->state[index], &expected, WRITING)) return;
-    memcpy(k->pixels + (size_t)index * bytes, pixels, bytes);
-    atomic_store_explicit(&k->state[index], THERE, memory_order_release);
-}
-
-static const uint8_t *kept(const gd_dataset *d, int part, int64_t index) {
-    const gd__kept *k = &d->kept[part];
-    if (!k->pixels || atomic_load_explicit(&k->state[index], memory_order_acquire) != THERE) return NULL;
-    return k->pixels + (size_t)index * gd_sample_bytes(d->shape[part]);
-}
-
-static gd_status check_index(const gd_dataset *d, int part, int64_t index) {
-    if (part < 0 || part >= d->parts)
-        GD_FAIL(INTERNAL, "%s: part %d asked for; there are %d", d->where, part, d->parts);
-    if (index < 0 || index >= d->part_count[part])
-        GD_FAIL(INTERNAL, "%s: sample %" PRId64 " of part %d asked for; there are %" PRId64, d->where, index, part,
-                d->part_count[part]);
-    return GD_OK;
-}
-
-gd_status gd_dataset_get(const gd_dataset *d, int part, int64_t index, uint64_t draw, void *out) {
-    GD_TRY(check_index(d, part, index));
-    if (d->source->point) {
-        d->source->point(d, part, index, out);
-        return GD_OK;
-    }
-    const gd_sample_shape shape = d->shape[part];
-    const uint8_t *ready = kept(d, part, index);
-    if (ready) {
-        copy_rows(ready, shape, mirrored(d, part, draw), out);
-        return GD_OK;
-    }
-    gd_image im = {0};
-    gd_status st;
-    GD_TRY_TO(done, d->source->image(d, part, index, &im));
-    GD_TRY_TO(done, prepare(d, shape, &im));
-    keep(d, part, index, im.pixels);
-    copy_rows(im.pixels, shape, mirrored(d, part, draw), out);
-done:
-    gd_image_free(&im);
-    return st;
 }

@@ -25,6 +25,12 @@ typedef struct gd_dataset_spec {
     const char *source; /* a name of gd_dataset_sources(): fashion-mnist, idx, folder, ring, ...    */
     const char *path;   /* file or folder; NULL: the source's default place                        */
     int size;           /* images: side in pixels after resize and centre crop; 0: as stored       */
+    int load;           /* images: first resized to load x load (aspect not kept, bicubic as in the public
+                           pix2pix code), then a random size x size crop, a draw per sample and pass; a pair
+                           is cropped at one place; the held-out half is resized to size x size. 0: no */
+    bool swap;          /* two domains: part 0 is b and part 1 is a                                */
+    bool labels;        /* part 1 is the label, one-hot: U8 1 x 1 x classes of 0 and 1             */
+    bool test;          /* the held-out half of the set; no augmentation. NOINPUT where there is none */
     int channels;       /* 1 or 3; 0: as stored                                                    */
     bool flip;          /* mirror at random, a draw per sample and pass                            */
     uint64_t seed;      /* of flips and synthetic samples                                          */
@@ -50,6 +56,13 @@ void gd_dataset_close(gd_dataset *d); /* NULL is fine */
 
 int64_t gd_dataset_count(const gd_dataset *d);
 int gd_dataset_parts(const gd_dataset *d);
+int64_t gd_dataset_part_count(const gd_dataset *d, int part); /* domains of a set without pairs differ */
+bool gd_dataset_aligned(const gd_dataset *d);     /* sample i of both parts belong together            */
+int gd_dataset_classes(const gd_dataset *d);      /* 0: the source has no labels                       */
+int gd_dataset_label(const gd_dataset *d, int64_t index); /* of part 0; -1: none                       */
+/* What sample `index` of part `from` is in the other domain, where the map is known (pairs, mirrored and
+ * inverted sets): out as gd_dataset_get. Errors: UNSUP where it is not known; those of gd_dataset_get. */
+GD_CHECKED gd_status gd_dataset_truth(const gd_dataset *d, int from, int64_t index, void *out);
 gd_sample_shape gd_dataset_shape(const gd_dataset *d, int part);
 /* Identity of the content: names, sizes, counts (and all bytes for single-file sources). */
 uint64_t gd_dataset_fingerprint(const gd_dataset *d);

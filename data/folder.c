@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "base/text.h"
 #include "data/source.h"
 
 enum { SIZES = 6 /* shown in a message */ };
@@ -43,22 +42,20 @@ static gd_status mixed_sizes(const char *root, const gd__file_list *l) {
             text);
 }
 
-/* Fills in raw[0]. Grey and colour together count as colour. */
-static gd_status common_shape(const gd_dataset_spec *spec, const gd__file_list *l, gd_dataset *d) {
+gd_status gd__folder_shape(const char *root, const gd__file_list *l, bool any_size, gd_sample_shape *out) {
     gd_sample_shape s = {GD_SAMPLE_U8, l->files[0].height, l->files[0].width, 1};
     for (size_t i = 0; i < l->count; i++) {
         const gd__file *f = &l->files[i];
         if (f->channels > s.channels) s.channels = f->channels;
         if (f->height == l->files[0].height && f->width == l->files[0].width) continue;
-        if (!spec->size) return mixed_sizes(spec->path, l);
+        if (!any_size) return mixed_sizes(root, l);
         s.height = s.width = 0;
     }
-    d->raw[0] = s;
+    *out = s;
     return GD_OK;
 }
 
-/* Names and lengths, in order. */
-static uint64_t identify(const gd__file_list *l) {
+uint64_t gd__folder_identify(const gd__file_list *l) {
     uint64_t h = l->count;
     for (size_t i = 0; i < l->count; i++) {
         const gd__file *f = &l->files[i];
@@ -68,11 +65,11 @@ static uint64_t identify(const gd__file_list *l) {
     return h;
 }
 
-/* ---- the source ---- */
-
-static void cut_list(gd__file_list *l, size_t count) {
-    while (l->count > count) free(l->files[--l->count].name);
+void gd__folder_cut(gd__file_list *l, int64_t count) {
+    while (l->count > (size_t)count) free(l->files[--l->count].name);
 }
+
+/* ---- the source ---- */
 
 static gd_status folder_open(const gd_dataset_spec *spec, gd_dataset *d) {
     gd__file_list *l = calloc(1, sizeof *l);
@@ -82,24 +79,17 @@ static gd_status folder_open(const gd_dataset_spec *spec, gd_dataset *d) {
     d->parts = 1;
     d->part_count[0] = (int64_t)l->count;
     GD_TRY(gd__source_limit(spec, spec->path, &d->part_count[0]));
-    cut_list(l, (size_t)d->part_count[0]);
+    gd__folder_cut(l, d->part_count[0]);
     GD_TRY(gd__folder_probe(spec->path, l));
-    GD_TRY(common_shape(spec, l, d));
-    d->fingerprint = identify(l);
+    GD_TRY(gd__folder_shape(spec->path, l, spec->size, &d->raw[0]));
+    d->fingerprint = gd__folder_identify(l);
     return GD_OK;
 }
 
 static gd_status folder_image(const gd_dataset *d, int part, int64_t index, gd_image *out) {
     const gd__file_list *l = d->state;
-    char *path;
-    void *bytes;
-    size_t n;
     (void)part;
-    GD_TRY(gd__folder_read(d->where, &l->files[index], &path, &bytes, &n));
-    gd_status st = gd_image_decode(path, bytes, n, 0, out);
-    free(bytes);
-    free(path);
-    return st == GD_OK ? GD_OK : gd_trace(st, __FILE__, __LINE__);
+    return gd__folder_decode(d->where, &l->files[index], out);
 }
 
 static void folder_close(gd_dataset *d) {

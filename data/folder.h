@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #include "base/status.h"
+#include "data/dataset.h"
+#include "data/image.h"
 
 typedef struct gd__file {
     char *name; /* below the root, with / between */
@@ -26,8 +28,28 @@ GD_CHECKED gd_status gd__folder_scan(const char *root, gd__file_list *out);
 /* Reads the headers of all files, several at a time, and decodes fully what seems cut off.
  * Errors: DATA (the first bad file in order, and how many more there are), NOMEM, IO. */
 GD_CHECKED gd_status gd__folder_probe(const char *root, gd__file_list *list);
-/* Whole file into memory, within the limit for picture files. *bytes malloc'ed. */
-GD_CHECKED gd_status gd__folder_read(const char *root, const gd__file *f, char **path, void **bytes, size_t *n);
+/* One of them, with channels as stored. Errors: DATA, NOINPUT (went away since), IO, NOMEM. */
+GD_CHECKED gd_status gd__folder_decode(const char *root, const gd__file *f, gd_image *out);
+/* What all have in common: grey and colour together count as colour; height and width 0 where sizes differ,
+ * which needs any_size. Errors: DATA (different sizes, with a table of them). */
+GD_CHECKED gd_status gd__folder_shape(const char *root, const gd__file_list *l, bool any_size, gd_sample_shape *out);
+/* Hash of names and lengths, in order. */
+uint64_t gd__folder_identify(const gd__file_list *l);
+void gd__folder_cut(gd__file_list *l, int64_t count); /* to the first `count` */
 void gd__file_list_free(gd__file_list *list);
+
+/* ---- two folders, one of each domain ---- */
+
+typedef struct gd__two {
+    char *root[2]; /* malloc'ed */
+    gd__file_list list[2];
+} gd__two;
+
+/* Fills the lists from the roots. Errors: those of gd__folder_scan, and which domain it is. */
+GD_CHECKED gd_status gd__two_scan(gd__two *t);
+/* Sorts both lists by their names without endings: files i of both belong together. path: for messages.
+ * Errors: DATA (names without a partner: the first of them and how many; names that differ in the ending only). */
+GD_CHECKED gd_status gd__two_match(const char *path, gd__two *t);
+void gd__two_free(gd__two *t);
 
 #endif

@@ -121,13 +121,21 @@ gd_status gd_image_fit(const gd_image *in, int size, gd_image *out) {
     if (full > INT32_MAX / 4)
         GD_FAIL(DATA, "image of %d x %d pixels is too thin to be resized to %d", in->width, in->height, size);
     int h = wide ? size : (int)full, w = wide ? (int)full : size;
-    return gd__image_resize_window(in, h, w, centre(h, size), centre(w, size), size, size, out);
+    return gd__image_resize_window(in, GD__BILINEAR, h, w, centre(h, size), centre(w, size), size, size, out);
+}
+
+static gd_status resize(const gd_image *in, gd__filter kind, int height, int width, gd_image *out) {
+    if (height < 1 || width < 1 || height > GD__SIDE_MAX || width > GD__SIDE_MAX)
+        GD_FAIL(CONFIG, "image size %d x %d; expected 1 to %d a side", width, height, GD__SIDE_MAX);
+    return gd__image_resize_window(in, kind, height, width, 0, 0, height, width, out);
 }
 
 gd_status gd_image_resize(const gd_image *in, int height, int width, gd_image *out) {
-    if (height < 1 || width < 1 || height > GD__SIDE_MAX || width > GD__SIDE_MAX)
-        GD_FAIL(CONFIG, "image size %d x %d; expected 1 to %d a side", width, height, GD__SIDE_MAX);
-    return gd__image_resize_window(in, height, width, 0, 0, height, width, out);
+    return resize(in, GD__BILINEAR, height, width, out);
+}
+
+gd_status gd_image_resize_bicubic(const gd_image *in, int height, int width, gd_image *out) {
+    return resize(in, GD__BICUBIC, height, width, out);
 }
 
 gd_status gd_image_sheet(const gd_image *images, int n, int columns, int gap, uint8_t background, gd_image *out) {

@@ -21,6 +21,8 @@ GD_CHECKED gd_status gd_image_decode(const char *name, const void *bytes, size_t
 /* Bilinear (triangle, antialiased when shrinking), equal bit for bit to Pillow's Image.resize
  * (BILINEAR) on L and RGB images. */
 GD_CHECKED gd_status gd_image_resize(const gd_image *in, int height, int width, gd_image *out);
+/* The same with Pillow's BICUBIC (a = -1/2, antialiased), as in the public pix2pix and CycleGAN code. */
+GD_CHECKED gd_status gd_image_resize_bicubic(const gd_image *in, int height, int width, gd_image *out);
 /* torchvision's Resize(size) (shorter side) and CenterCrop(size). */
 GD_CHECKED gd_status gd_image_fit(const gd_image *in, int size, gd_image *out);
 /* PNG, 8-bit grey or RGB, atomically (base/io.h). text may be NULL, else a tEXt "Description". */

@@ -43,7 +43,20 @@ gd_status gd__jpeg_decode(const char *name, const uint8_t *bytes, size_t n,
 gd_status gd__image_convert(gd_image *im, int channels);
 /* The h x w window at (top, left) of in resized to full_h x full_w: equal to resizing and cropping,
  * without computing what is cropped away. */
-gd_status gd__image_resize_window(const gd_image *in, int full_h, int full_w, int top, int left,
-                                  int h, int w, gd_image *out);
+typedef enum gd__filter { GD__BILINEAR, GD__BICUBIC } gd__filter;
+gd_status gd__image_resize_window(const gd_image *in, gd__filter filter_kind, int full_h, int full_w, int top,
+                                  int left, int h, int w, gd_image *out);
+
+/* ---- pictures that are a span of a file: the whole file, or a member of a tar ---- */
+
+/* n bytes at `at`, malloc'ed, within the limit for picture files. Errors: DATA (too large, ends), IO, NOMEM. */
+gd_status gd__span_read(int fd, const char *name, uint64_t at, uint64_t n, void **bytes);
+/* Format and size by two short reads; what seems cut off is decoded, so that it is found out before
+ * training. Errors: DATA, IO, NOMEM. */
+gd_status gd__span_probe(int fd, const char *name, uint64_t at, uint64_t n, gd__image_info *out);
+
+/* check(arg, i) for all i below count, by several threads. The error of the lowest i comes out, with how many
+ * more there are; NOINPUT becomes DATA: the set said that the file is there. */
+gd_status gd__check_all(const char *where, size_t count, gd_status (*check)(void *arg, size_t i), void *arg);
 
 #endif

@@ -89,9 +89,13 @@ static bool take(gd_loader *l, piece *out) {
 
 static gd_status decode(const gd_loader *l, const piece *p, int64_t i) {
     const uint64_t draw = p->cursor + (uint64_t)l->o.first + (uint64_t)i;
-    for (int part = 0; part < l->d->parts; part++)
-        GD_TRY(gd_dataset_get(l->d, part, sample_of(l, part, draw), draw,
-                              p->s->part[part] + (size_t)i * l->sample_bytes[part]));
+    int64_t index[GD_PARTS_MAX] = {0};
+    void *out[GD_PARTS_MAX] = {0};
+    for (int part = 0; part < l->d->parts; part++) {
+        index[part] = sample_of(l, part, draw);
+        out[part] = p->s->part[part] + (size_t)i * l->sample_bytes[part];
+    }
+    GD_TRY(gd__dataset_sample(l->d, index, draw, out));
     return GD_OK;
 }
 

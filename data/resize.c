@@ -1,6 +1,6 @@
-/* data/resize.c -- bilinear resampling with Pillow's arithmetic.
+/* data/resize.c -- bilinear and bicubic resampling with Pillow's arithmetic.
  *
- * Two passes, horizontal then vertical, each a weighted sum over the support of a triangle that is
+ * Two passes, horizontal then vertical, each a weighted sum over the support of a kernel that is
  * widened by the scale when shrinking (antialiasing). Weights are normalised in double, rounded to 22
  * fractional bits; sums are 32-bit integers and the picture between the passes is 8-bit. Integer sums
  * make the result independent of the order of evaluation. */
@@ -25,31 +25,47 @@ static double triangle(double d) {
     return d < 1.0 ? 1.0 - d : 0.0;
 }
 
-static void filter_row(filter *f, int i, double middle, double widen, int in) {
-    double sum = 0, inverse = 1.0 / widen;
-    int from = (int)(middle - widen + 0.5), to = (int)(middle + widen + 0.5);
+/* The cubic of Keys with a = -1/2, in the order of evaluation that Pillow has. */
+static double cubic(double d) {
+    static const double a = -0.5;
+    d = fabs(d);
+    if (d < 1.0) return ((a + 2.0) * d - (a + 3.0)) * d * d + 1;
+    return d < 2.0 ? (((d - 5) * d + 8) * d - 4) * a : 0.0;
+}
+
+typedef struct kernel {
+    double (*at)(double);
+    double support;
+} kernel;
+
+static const kernel KERNEL[] = {[GD__BILINEAR] = {triangle, 1.0}, [GD__BICUBIC] = {cubic, 2.0}};
+
+static void filter_row(const kernel *kn, filter *f, int i, double middle, double widen, int in) {
+    double sum = 0, inverse = 1.0 / widen, support = kn->support * widen;
+    int from = (int)(middle - support + 0.5), to = (int)(middle + support + 0.5);
     if (from < 0) from = 0;
     if (to > in) to = in;
-    for (int k = from; k < to; k++) sum += triangle((k - middle + 0.5) * inverse);
+    for (int k = from; k < to; k++) sum += kn->at((k - middle + 0.5) * inverse);
     int32_t *q = f->weight + (size_t)i * (size_t)f->stride;
     for (int k = from; k < to; k++) {
-        double w = triangle((k - middle + 0.5) * inverse);
-        q[k - from] = (int32_t)(0.5 + (sum != 0.0 ? w / sum : w) * (1 << BITS));
+        double w = kn->at((k - middle + 0.5) * inverse);
+        w = (sum != 0.0 ? w / sum : w) * (1 << BITS);
+        q[k - from] = (int32_t)(w < 0 ? w - 0.5 : w + 0.5);
     }
     f->from[i] = from;
     f->taps[i] = to - from;
 }
 
 /* Outputs first .. first+count-1 of the map from `in` to `full` pixels. */
-static gd_status filter_make(int in, int full, int first, int count, filter *out) {
+static gd_status filter_make(const kernel *kn, int in, int full, int first, int count, filter *out) {
     double scale = (double)in / full, widen = scale < 1.0 ? 1.0 : scale;
-    filter f = {.count = count, .stride = (int)ceil(widen) * 2 + 1};
+    filter f = {.count = count, .stride = (int)ceil(kn->support * widen) * 2 + 1};
     size_t cells = (size_t)count * (2 + (size_t)f.stride);
     f.from = malloc(cells * sizeof(int32_t));
     if (!f.from) GD_FAIL(NOMEM, "no memory to resize %d to %d pixels", in, full);
     f.taps = f.from + count;
     f.weight = f.taps + count;
-    for (int i = 0; i < count; i++) filter_row(&f, i, (first + i + 0.5) * scale, widen, in);
+    for (int i = 0; i < count; i++) filter_row(kn, &f, i, (first + i + 0.5) * scale, widen, in);
     *out = f;
     return GD_OK;
 }
@@ -126,12 +142,13 @@ done:
     return st;
 }
 
-gd_status gd__image_resize_window(const gd_image *in, int full_h, int full_w, int top, int left, int h, int w,
-                                  gd_image *out) {
+gd_status gd__image_resize_window(const gd_image *in, gd__filter filter_kind, int full_h, int full_w, int top, int left,
+                                  int h, int w, gd_image *out) {
+    const kernel *kn = &KERNEL[filter_kind];
     filter fx = {0}, fy = {0};
     gd_status st;
-    GD_TRY_TO(done, filter_make(in->width, full_w, left, w, &fx));
-    GD_TRY_TO(done, filter_make(in->height, full_h, top, h, &fy));
+    GD_TRY_TO(done, filter_make(kn, in->width, full_w, left, w, &fx));
+    GD_TRY_TO(done, filter_make(kn, in->height, full_h, top, h, &fy));
     GD_TRY_TO(done, two_passes(in, &fx, &fy, out));
 done:
     free(fx.from);

@@ -12,8 +12,9 @@
 
 enum { POINTS = 100000, PICTURES = 60000, PICTURE_SIDE = 64, PICTURE_CHANNELS = 3 };
 
+/* The held-out half is other draws of the same distribution. */
 static gd_rng stream(const gd_dataset *d, uint32_t number) {
-    return (gd_rng){.seed = d->seed, .purpose = GD_PURPOSE_SYNTHETIC | number << 16};
+    return (gd_rng){.seed = d->seed, .purpose = GD_PURPOSE_SYNTHETIC | number << 16, .step = d->test ? 1 : 0};
 }
 
 /* Two standard normal numbers of sample `index`; stream 0 is left to what chooses the mode. */
@@ -28,6 +29,16 @@ static void noise2(const gd_dataset *d, int64_t index, double out[2]) {
 static int mode(const gd_dataset *d, int64_t index, uint64_t modes) {
     gd_rng r = stream(d, 0);
     return (int)gd_rng_below(&r, (uint64_t)index, modes);
+}
+
+static int ring_label(const gd_dataset *d, int part, int64_t index) {
+    (void)part;
+    return mode(d, index, 8);
+}
+
+static int grid_label(const gd_dataset *d, int part, int64_t index) {
+    (void)part;
+    return mode(d, index, 25);
 }
 
 static void ring_point(const gd_dataset *d, int part, int64_t index, float *out) {
@@ -78,8 +89,18 @@ static gd_status points_open(const gd_dataset_spec *spec, gd_dataset *d) {
     return GD_OK;
 }
 
+static gd_status ring_open(const gd_dataset_spec *spec, gd_dataset *d) {
+    d->classes = 8;
+    return points_open(spec, d);
+}
+
+static gd_status grid_open(const gd_dataset_spec *spec, gd_dataset *d) {
+    d->classes = 25;
+    return points_open(spec, d);
+}
+
 static gd_status pictures_open(const gd_dataset_spec *spec, gd_dataset *d) {
-    int side = spec->size ? spec->size : PICTURE_SIDE;
+    int side = spec->load ? spec->load : spec->size ? spec->size : PICTURE_SIDE;
     d->parts = 1;
     d->part_count[0] = spec->count ? spec->count : PICTURES;
     d->raw[0] = (gd_sample_shape){GD_SAMPLE_U8, side, side, spec->channels ? spec->channels : PICTURE_CHANNELS};
@@ -87,10 +108,19 @@ static gd_status pictures_open(const gd_dataset_spec *spec, gd_dataset *d) {
     return GD_OK;
 }
 
+static gd_status pairs_open(const gd_dataset_spec *spec, gd_dataset *d) {
+    GD_TRY(pictures_open(spec, d));
+    d->parts = 2;
+    d->aligned = true;
+    d->part_count[1] = d->part_count[0];
+    d->raw[1] = d->raw[0];
+    return GD_OK;
+}
+
 static gd_status picture(const gd_dataset *d, int part, int64_t index, gd_image *out) {
     const gd_sample_shape s = d->raw[part];
     const size_t bytes = gd_sample_bytes(s);
-    gd_rng r = stream(d, 0);
+    gd_rng r = stream(d, (uint32_t)part * 2);
     uint8_t *pixels = malloc(bytes);
     if (!pixels) GD_FAIL(NOMEM, "no memory for a picture of %d x %d pixels", s.width, s.height);
     for (size_t at = 0; at < bytes; at += 16) {
@@ -102,7 +132,8 @@ static gd_status picture(const gd_dataset *d, int part, int64_t index, gd_image 
     return GD_OK;
 }
 
-const gd__source gd__source_ring = {.open = points_open, .point = ring_point};
-const gd__source gd__source_grid = {.open = points_open, .point = grid_point};
-const gd__source gd__source_swiss_roll = {.open = points_open, .point = swiss_roll_point};
-const gd__source gd__source_synthetic = {.open = pictures_open, .image = picture};
+const gd__source gd__source_ring = {.open = ring_open, .point = ring_point, .label = ring_label, .test = true};
+const gd__source gd__source_grid = {.open = grid_open, .point = grid_point, .label = grid_label, .test = true};
+const gd__source gd__source_swiss_roll = {.open = points_open, .point = swiss_roll_point, .test = true};
+const gd__source gd__source_synthetic = {.open = pictures_open, .image = picture, .test = true};
+const gd__source gd__source_synthetic_pairs = {.open = pairs_open, .image = picture, .test = true};

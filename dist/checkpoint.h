@@ -3,7 +3,7 @@
  *   checkpoints/step-000000012000/manifest.json  shard-0000-of-0004.safetensors ...
  *
  * The manifest is written last into a temporary folder, which is then renamed: a folder called
- * step-* is complete. Layout, commit order and limits: docs/checkpoint.md. */
+ * step-* is complete. Layout, commit order and limits: docs/checkpoints.md. */
 #ifndef GANDIST_DIST_CHECKPOINT_H
 #define GANDIST_DIST_CHECKPOINT_H
 
@@ -36,14 +36,19 @@ uint64_t gd_state_hash(const gd_state *s);
  * damaged one is moved aside to damaged-step-* first. *path (may be NULL): malloc'ed.
  * Errors: CANTCREAT (also: not enough space), IO, NOMEM, PEER; older checkpoints are never harmed. */
 GD_CHECKED gd_status gd_checkpoint_save(gd_comm *c, const char *dir, const gd_state *s, char **path);
-/* Deletes what is older than the newest `keep` (at least 1) committed ones that can be opened, and the
- * temporary folders of dead runs. Not collective (rank 0, not while a save is going on). Errors: IO, NOMEM. */
+/* What dead runs left in dir: a save that was whole but for its name becomes a checkpoint, the rest is
+ * deleted. Before a run looks for its newest one. Not collective (rank 0). Errors: IO, NOMEM. */
+GD_CHECKED gd_status gd_checkpoint_recover(const char *dir);
+/* Recovers, and deletes what is older than the newest `keep` (at least 1) committed ones that can be opened. Not collective (rank 0, not while a save is going on). Errors: IO, NOMEM. */
 GD_CHECKED gd_status gd_checkpoint_retain(const char *dir, int keep);
 /* Committed checkpoints of a folder, newest first: malloc'ed paths. No such folder: none. Errors: IO, NOMEM. */
 GD_CHECKED gd_status gd_checkpoint_list(const char *dir, char ***paths, int *count);
 void gd_checkpoint_list_free(char **paths, int count);
+/* Checkpoints of steps after `step` become undone-step-*, where only people look for them: the run goes on from
+ * `step` another way. Not collective (rank 0, not while a save is going on). Errors: IO, NOMEM. */
+GD_CHECKED gd_status gd_checkpoint_undo(const char *dir, int64_t step);
 
-/* Reading, without MPI. Opens manifest and headers, checks every rule of docs/checkpoint.md.
+/* Reading, without MPI. Opens manifest and headers, checks every rule of docs/checkpoints.md.
  * Errors: NOINPUT (no such, not committed), DATA (file and defect), IO. */
 typedef struct gd_checkpoint gd_checkpoint;
 GD_CHECKED gd_status gd_checkpoint_open(const char *path, gd_checkpoint **out);
@@ -64,5 +69,10 @@ typedef struct gd_verify_report {
 } gd_verify_report;
 /* Errors: NOINPUT, DATA (first defect: file, tensor, offset), IO. */
 GD_CHECKED gd_status gd_checkpoint_verify(const char *path, gd_verify_depth depth, gd_verify_report *out);
+
+/* Rewrites a committed checkpoint with `shards` files (fewer where there are fewer tensors): the same
+ * tensors, counters and state hash. It is read with all its hashes; the old files go when the new ones are
+ * safe. Not collective, not while its run trains. Errors: NOINPUT, DATA, CANTCREAT, IO, NOMEM. */
+GD_CHECKED gd_status gd_checkpoint_reshard(const char *path, int shards);
 
 #endif

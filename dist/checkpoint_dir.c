@@ -1,6 +1,7 @@
 /* dist/checkpoint_dir.c -- the folder that checkpoints lie in: names, list, retention. */
 #include <errno.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@
 
 enum { STEP_DIGITS = 12 };
 static const char step_head[] = "step-", temporary_mark[] = ".tmp-";
+const char gd__replaced[] = "replaced-";
 
 void gd__step_name(int64_t step, char out[GD__STEP_NAME]) {
     snprintf(out, GD__STEP_NAME, "%s%0*lld", step_head, STEP_DIGITS, (long long)step);
@@ -58,22 +60,17 @@ static void host_text(char out[64]) {
         if (*p == '-' || *p == '/') *p = '_';
 }
 
-gd_status gd__temporary_make(const char *dir, int64_t step, char out[GD__PATH]) {
-    enum { TRIES = 16 };
+gd_status gd__temporary_name(const char *dir, int64_t step, char out[GD__PATH]) {
+    static atomic_uint serial;
     char name[GD__STEP_NAME], host[64], whole[160];
+    struct timespec now;
     gd__step_name(step, name);
     host_text(host);
-    for (int i = 0; i < TRIES; i++) {
-        struct timespec now;
-        clock_gettime(CLOCK_REALTIME, &now);
-        snprintf(whole, sizeof whole, "%s%s%s-%ld-%llx", name, temporary_mark, host, (long)getpid(),
-                 (unsigned long long)now.tv_sec * 1000000000u + (unsigned long long)now.tv_nsec);
-        GD_TRY(gd__path(out, dir, whole));
-        if (gd_io_get()->mkdir(out, 0777) == 0) return GD_OK;
-        if (errno != EEXIST) break;
-    }
-    GD_FAIL(CANTCREAT, "%s: cannot be created (%s); check that its folder is writable and has space", out,
-            strerror(errno));
+    clock_gettime(CLOCK_REALTIME, &now);
+    uint64_t nonce = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec + atomic_fetch_add(&serial, 1);
+    snprintf(whole, sizeof whole, "%s%s%s-%ld-%llx", name, temporary_mark, host, (long)getpid(),
+             (unsigned long long)nonce);
+    return gd__path(out, dir, whole);
 }
 
 /* Left behind by a process that is gone: on this host its process number says so; of other hosts,
@@ -143,12 +140,11 @@ done:
 /* ---- retention ---- */
 
 /* The manifest goes first: what is half deleted is no checkpoint any more. */
-static gd_status delete_checkpoint(const char *path) {
+gd_status gd__delete_checkpoint(const char *path) {
     char manifest[GD__PATH];
     GD_TRY(gd__path(manifest, path, GD__MANIFEST));
-    if (gd_io_get()->unlink(manifest) != 0 && errno != ENOENT)
-        GD_FAIL(IO, "%s: cannot be removed (%s)", manifest, strerror(errno));
-    GD_TRY(gd_dir_sync(path));
+    if (gd_io_get()->unlink(manifest) == 0) GD_TRY(gd_dir_sync(path));
+    else if (errno != ENOENT && errno != ENOTDIR) GD_FAIL(IO, "%s: cannot be removed (%s)", manifest, strerror(errno));
     return gd_dir_remove(path);
 }
 
@@ -159,7 +155,7 @@ static gd_status delete_old(const char *dir, int keep) {
     GD_TRY(gd_checkpoint_list(dir, &paths, &count));
     for (int i = 0; i < count && st == GD_OK; i++) {
         if (good >= keep) {
-            st = delete_checkpoint(paths[i]);
+            st = gd__delete_checkpoint(paths[i]);
             continue;
         }
         gd_checkpoint *k = NULL; /* one that cannot be opened does not count, and is kept as evidence */
@@ -182,27 +178,102 @@ static bool is_half_deleted(const char *path) {
     return all;
 }
 
-static gd_status delete_leftovers(const char *dir) {
+/* The files from before a reshard go when the new ones are good, for certain. */
+static gd_status new_one_is_good(const char *dir, int64_t step, bool *good) {
+    char name[GD__STEP_NAME], final[GD__PATH];
+    gd_verify_report report;
+    gd__step_name(step, name);
+    GD_TRY(gd__path(final, dir, name));
+    gd_status st = gd_checkpoint_verify(final, GD_VERIFY_DEEP, &report);
+    *good = st == GD_OK;
+    return st == GD_DATA || st == GD_NOINPUT ? GD_OK : st;
+}
+
+/* A save that was whole but for its last rename, or a checkpoint that a reshard moved aside: back under its
+ * name if nothing is there and it is good. *adopted false: it is not, and may go. */
+static gd_status adopt(const char *dir, const char *path, int64_t step, bool *adopted) {
+    char name[GD__STEP_NAME], final[GD__PATH];
+    gd_verify_report report;
+    struct stat st_final;
+    *adopted = false;
+    gd__step_name(step, name);
+    GD_TRY(gd__path(final, dir, name));
+    if (gd_io_get()->lstat(final, &st_final) == 0) return GD_OK;
+    if (errno != ENOENT) GD_FAIL(IO, "%s: cannot be looked at (%s)", final, strerror(errno));
+    if (!is_committed(path)) return GD_OK;
+    gd_status st = gd_checkpoint_verify(path, GD_VERIFY_DEEP, &report);
+    if (st == GD_DATA || st == GD_NOINPUT || (st == GD_OK && report.step != step)) return GD_OK;
+    if (st != GD_OK) return gd_trace(st, __FILE__, __LINE__); /* unreadable just now is not damaged */
+    if (gd_io_get()->rename_noreplace(path, final) != 0)
+        GD_FAIL(IO, "%s: is whole, but cannot be renamed to %s (%s)", path, final, strerror(errno));
+    GD_LOG(DIST, INFO, "%s: was whole but for its name; it is %s now", path, final);
+    *adopted = true;
+    return gd_dir_sync(dir);
+}
+
+/* Half deleted, temporary of a dead run, or moved aside by a reshard that did not end. */
+static gd_status tidy(const char *dir, const char *name) {
+    char path[GD__PATH];
+    const char *rest = NULL;
+    bool adopted = false;
+    bool replaced = strncmp(name, gd__replaced, strlen(gd__replaced)) == 0;
+    int64_t step = step_prefix(replaced ? name + strlen(gd__replaced) : name, &rest);
+    if (step < 0 || (replaced && *rest != '\0')) return GD_OK;
+    GD_TRY(gd__path(path, dir, name));
+    if (!replaced && *rest == '\0') {
+        if (!is_half_deleted(path)) return GD_OK;
+    } else {
+        if (!replaced && !is_dead_temporary(path, rest)) return GD_OK;
+        GD_TRY(adopt(dir, path, step, &adopted));
+        if (adopted) return GD_OK;
+        bool good = true;
+        if (replaced) GD_TRY(new_one_is_good(dir, step, &good));
+        if (!good) return GD_OK; /* one for a person to look at */
+    }
+    GD_LOG(DIST, INFO, "%s: left over from a run that ended; removed", path);
+    return gd__delete_checkpoint(path);
+}
+
+gd_status gd_checkpoint_recover(const char *dir) {
+    char **names = NULL;
+    size_t count = 0;
+    gd_status st = GD_OK;
+    GD_TRY(list_names(dir, &names, &count));
+    for (size_t i = 0; i < count && st == GD_OK; i++) st = tidy(dir, names[i]);
+    gd_io_free_names(names, count);
+    return st == GD_OK ? GD_OK : gd_trace(st, __FILE__, __LINE__);
+}
+
+gd_status gd_checkpoint_retain(const char *dir, int keep) {
+    GD_TRY(gd_checkpoint_recover(dir));
+    return delete_old(dir, keep < 1 ? 1 : keep);
+}
+
+/* ---- undoing ---- */
+
+static gd_status set_aside(const char *dir, const char *path, int64_t step) {
+    char name[GD__STEP_NAME], undone[GD__STEP_NAME + 8], to[GD__PATH];
+    gd__step_name(step, name);
+    snprintf(undone, sizeof undone, "undone-%s", name);
+    GD_TRY(gd__path(to, dir, undone));
+    GD_TRY(gd_dir_remove(to)); /* of an earlier time */
+    if (gd_io_get()->rename(path, to) != 0) GD_FAIL(IO, "%s: cannot be renamed to %s (%s)", path, to, strerror(errno));
+    GD_LOG(DIST, WARN, "%s: is from steps that are undone; kept as %s", path, to);
+    return gd_dir_sync(dir);
+}
+
+gd_status gd_checkpoint_undo(const char *dir, int64_t step) {
     char **names = NULL;
     size_t count = 0;
     gd_status st = GD_OK;
     GD_TRY(list_names(dir, &names, &count));
     for (size_t i = 0; i < count && st == GD_OK; i++) {
         char path[GD__PATH];
-        const char *rest = NULL;
-        if (step_prefix(names[i], &rest) < 0) continue;
-        GD_TRY_TO(done, gd__path(path, dir, names[i]));
-        if (*rest == '\0' ? is_half_deleted(path) : is_dead_temporary(path, rest)) {
-            GD_LOG(DIST, INFO, "%s: left over from a run that ended; removed", path);
-            st = gd_dir_remove(path);
-        }
+        int64_t of = gd__step_of(names[i]);
+        if (of <= step) continue;
+        st = gd__path(path, dir, names[i]);
+        if (st == GD_OK) st = set_aside(dir, path, of);
     }
-done:
     gd_io_free_names(names, count);
     return st;
-}
-
-gd_status gd_checkpoint_retain(const char *dir, int keep) {
-    GD_TRY(delete_leftovers(dir));
-    return delete_old(dir, keep < 1 ? 1 : keep);
 }

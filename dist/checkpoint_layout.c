@@ -58,47 +58,90 @@ static void walk_carry(const gd__layout *l, walk *w) {
     }
 }
 
-/* One run along the last file dimension: its length, at most n. */
-static size_t run_length(const gd__layout *l, const walk *w, size_t n) {
-    int64_t left = l->dim[l->rank - 1] - w->index[l->rank - 1];
-    return (uint64_t)left < n ? (size_t)left : n;
+/* Dimensions that follow each other in memory as they do in the file are one. l->rank stays at least 2. */
+static gd__layout merge(const gd__layout *l) {
+    gd__layout m = *l;
+    int last = 0;
+    for (int i = 1; i < l->rank; i++) {
+        bool one = m.stride[last] == l->dim[i] * l->stride[i] && (last > 0 || i < l->rank - 1);
+        if (one) m.dim[last] *= l->dim[i];
+        else m.dim[++last] = l->dim[i];
+        m.stride[last] = l->stride[i];
+    }
+    m.rank = last + 1;
+    return m;
 }
 
-void gd__layout_gather(const gd__layout *l, const float *memory, int64_t first, size_t n, float *out) {
-    if (l->plain) {
+/* A part of the last two file dimensions: whole rows, or a piece of one row. */
+typedef struct patch {
+    int64_t rows, columns, row_stride, stride;
+    size_t count;
+} patch;
+
+static patch next_patch(const gd__layout *l, const walk *w, size_t n) {
+    int last = l->rank - 1;
+    int64_t columns = l->dim[last], left = columns - w->index[last];
+    patch p = {.rows = 1, .row_stride = l->stride[last - 1], .stride = l->stride[last]};
+    if (left < columns || (uint64_t)columns > n) {
+        p.columns = (uint64_t)left < n ? left : (int64_t)n;
+    } else {
+        int64_t rows = l->dim[last - 1] - w->index[last - 1], room = (int64_t)(n / (size_t)columns);
+        p.columns = columns;
+        p.rows = rows < room ? rows : room;
+    }
+    p.count = (size_t)(p.rows * p.columns);
+    return p;
+}
+
+static void walk_over(const gd__layout *l, walk *w, const patch *p) {
+    int last = l->rank - 1;
+    if (p->columns < l->dim[last]) {
+        w->index[last] += p->columns;
+        w->at += p->columns * p->stride;
+    } else {
+        w->index[last - 1] += p->rows;
+        w->at += p->rows * p->row_stride;
+        for (int i = last - 1; i > 0 && w->index[i] == l->dim[i]; i--) { /* behind the end: carry */
+            w->at += l->stride[i - 1] - l->dim[i] * l->stride[i];
+            w->index[i] = 0;
+            w->index[i - 1]++;
+        }
+        return;
+    }
+    walk_carry(l, w);
+}
+
+void gd__layout_gather(const gd__layout *whole, const float *memory, int64_t first, size_t n, float *out) {
+    if (whole->plain) {
         memcpy(out, memory + first, n * sizeof *out);
         return;
     }
-    walk w = walk_to(l, first); /* not plain: the rank is 2 at least */
-    const int64_t stride = l->stride[l->rank - 1];
+    const gd__layout l = merge(whole); /* not plain: the rank is 2 at least */
+    walk w = walk_to(&l, first);
     while (n > 0) {
-        size_t run = run_length(l, &w, n);
+        const patch p = next_patch(&l, &w, n);
         const float *from = memory + w.at;
-        for (size_t i = 0; i < run; i++) out[i] = from[(int64_t)i * stride];
-        out += run;
-        n -= run;
-        w.index[l->rank - 1] += (int64_t)run;
-        w.at += (int64_t)run * stride;
-        walk_carry(l, &w);
+        for (int64_t r = 0; r < p.rows; r++, from += p.row_stride)
+            for (int64_t c = 0; c < p.columns; c++) *out++ = from[c * p.stride];
+        n -= p.count;
+        walk_over(&l, &w, &p);
     }
 }
 
-void gd__layout_scatter(const gd__layout *l, const float *in, int64_t first, size_t n, float *memory) {
-    if (l->plain) {
+void gd__layout_scatter(const gd__layout *whole, const float *in, int64_t first, size_t n, float *memory) {
+    if (whole->plain) {
         memcpy(memory + first, in, n * sizeof *in);
         return;
     }
-    walk w = walk_to(l, first);
-    const int64_t stride = l->stride[l->rank - 1];
+    const gd__layout l = merge(whole);
+    walk w = walk_to(&l, first);
     while (n > 0) {
-        size_t run = run_length(l, &w, n);
+        const patch p = next_patch(&l, &w, n);
         float *to = memory + w.at;
-        for (size_t i = 0; i < run; i++) to[(int64_t)i * stride] = in[i];
-        in += run;
-        n -= run;
-        w.index[l->rank - 1] += (int64_t)run;
-        w.at += (int64_t)run * stride;
-        walk_carry(l, &w);
+        for (int64_t r = 0; r < p.rows; r++, to += p.row_stride)
+            for (int64_t c = 0; c < p.columns; c++) to[c * p.stride] = *in++;
+        n -= p.count;
+        walk_over(&l, &w, &p);
     }
 }
 
@@ -143,7 +186,17 @@ uint64_t gd__counter_term(const gd_counters *c) {
     put_u64(words + 8, c->cursor);
     put_u64(words + 16, c->draws);
     for (int i = 0; i < GD_GROUP_COUNT; i++) put_u64(words + 24 + 8 * i, (uint64_t)c->updates[i]);
-    return gd_hash64(words, sizeof words, 1);
+    uint64_t hash = gd_hash64(words, sizeof words, 1);
+    if (c->rollbacks) {
+        put_u64(words, (uint64_t)c->rollbacks);
+        hash = gd_hash64(words, 8, hash);
+    }
+    if (c->adaptive.d_steps == 0) return hash; /* nothing adapts */
+    put_u64(words, (uint64_t)c->adaptive.d_steps);
+    put_u64(words + 8, (uint64_t)c->adaptive.next);
+    put_u64(words + 16, (uint64_t)c->adaptive.count);
+    memcpy(words + 24, &c->adaptive.sum, sizeof c->adaptive.sum);
+    return gd_hash64(words, 32, hash);
 }
 
 uint64_t gd_state_hash(const gd_state *s) {

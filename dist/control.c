@@ -9,7 +9,7 @@
 #include "dist/tree.h"
 
 typedef struct word { /* of one rank */
-    int64_t wish, bad;
+    int64_t wish, bad, writer;
     double bad_value, seconds, data, comm;
     double metric[]; /* as gd_trainer.measured */
 } word;
@@ -46,15 +46,15 @@ static double sum_metric(gd_trainer *t, int m) {
 
 /* Through sums what is bad on one rank is soon bad on all: a rank that saw it in its own share of a loss
  * is nearer to the cause than one that saw it in the sum of all gradients. */
-static void combine_bad(const word *w, int r, gd__control *out) {
-    bool own = w->bad > GD__OWN_METRICS, nearer = own && out->bad <= GD__OWN_METRICS;
+static void combine_bad(const word *w, int r, int n_own, gd__control *out) {
+    bool own = w->bad > n_own, nearer = own && out->bad <= n_own;
     if (!w->bad) return;
     if (!out->bad || nearer) {
         out->bad = (int)w->bad;
         out->bad_value = w->bad_value;
         out->bad_rank = r;
         out->bad_ranks = 1;
-    } else if (own == (out->bad > GD__OWN_METRICS)) {
+    } else if (own == (out->bad > n_own)) {
         out->bad_ranks++;
     }
 }
@@ -65,18 +65,20 @@ static void combine(gd_trainer *t, gd__control *out) {
     for (int r = 0; r < gd_comm_size(t->comm); r++) {
         const word *w = word_of(t, r);
         if (w->wish > out->wish) out->wish = (int)w->wish;
-        combine_bad(w, r, out);
+        if (w->writer > out->writer) out->writer = (int)w->writer;
+        combine_bad(w, r, t->n_own, out);
         out->seconds = fmax(out->seconds, w->seconds);
         out->data = fmax(out->data, w->data);
         out->comm = fmax(out->comm, w->comm);
     }
     for (int m = 0; m < t->n_metrics; m++)
-        out->metric[m] = m < GD__OWN_METRICS ? word_of(t, 0)->metric[m * t->handed] : sum_metric(t, m);
+        out->metric[m] = m < t->n_own ? word_of(t, 0)->metric[m * t->handed] : sum_metric(t, m);
 }
 
 gd_status gd__exchange_control(gd_trainer *t, double seconds, gd__control *out) {
     word *mine = (word *)(uintptr_t)word_of(t, gd_comm_size(t->comm));
     mine->wish = t->hooks.poll ? t->hooks.poll(t->hooks.ctx) : 0;
+    mine->writer = gd_writer_word(t->writer);
     mine->bad = t->now.bad;
     mine->bad_value = t->now.bad_value;
     mine->seconds = seconds;
@@ -88,10 +90,12 @@ gd_status gd__exchange_control(gd_trainer *t, double seconds, gd__control *out) 
     return GD_OK;
 }
 
-gd_status gd__check_finite(const gd_trainer *t, const gd__control *c) {
+gd_status gd__check_finite(gd_trainer *t, const gd__control *c) {
     char where[48] = "";
     if (!c->bad) return GD_OK;
     if (c->bad_ranks == 1 && gd_comm_size(t->comm) > 1) snprintf(where, sizeof where, " on rank %d alone", c->bad_rank);
+    t->go_back = t->config.rollback_nonfinite;
+    t->sickness = GD_WATCH_COUNT;
     GD_FAIL(NUMERIC,
             "step %lld: %s is %s%s; lower the learning rate, clip gradients (optimizer.*.clip_norm), or go on from an "
             "older checkpoint with another seed",

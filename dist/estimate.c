@@ -17,39 +17,82 @@ static void count_state(const gd_trainer *t, gd_train_cost *out) {
         if (!t->slot[i].info->buffer) out->params[t->slot[i].group] += (int64_t)t->slot[i].count;
 }
 
+/* The share of one rank in the copy of the state that is written in the background. */
+static size_t snapshot_bytes(const gd_trainer *t, size_t ranks) {
+    gd_shape image;
+    size_t pools = (size_t)gd_gan_pools(t->gan, &image) * (size_t)gd_shape_count(image), sum = 0;
+    if (t->config.checkpoint_wait) return 0;
+    for (int g = 0; g < GD_GROUP_COUNT; g++) {
+        bool ema = g == GD_GROUP_G && t->config.ema_decay > 0;
+        sum += t->group[g].count * (size_t)(1 + ema + gd_optimizer_moments(&t->config.optimizer[g]));
+    }
+    sum += t->buffer_count * (t->config.ema_decay > 0 ? 2 : 1) + pools * (size_t)t->config.pool_size;
+    return sum * sizeof(float) / ranks;
+}
+
 /* Rank 0 also samples, on the memory of its first shard if that is large enough. */
 static gd_status count_sampler(const gd_trainer *t, size_t *arena, gd_train_cost *out) {
-    const gd_net_spec *g = &gd_gan_get_spec(t->gan)->generator;
-    gd_program *p;
-    GD_TRY(gd__make_sampler(t, &p));
-    gd_program_stats s = gd_program_get_stats(p);
-    gd_program_free(p);
-    if (s.arena_bytes > *arena) *arena = s.arena_bytes;
-    out->activation_bytes += s.shared_bytes + GD__SAMPLER_BATCH * sizeof(float) *
-                                                  (size_t)(g->latent + g->height * g->width_px * g->channels);
+    size_t in, made;
+    for (int d = 0; d < 2; d++) {
+        gd_program *p;
+        GD_TRY(gd__make_sampler(t, d, &p));
+        if (!p) continue;
+        gd_program_stats s = gd_program_get_stats(p);
+        gd_program_free(p);
+        if (s.arena_bytes > *arena) *arena = s.arena_bytes;
+        out->activation_bytes += s.shared_bytes;
+    }
+    gd__sampler_room(t, &in, &made);
+    out->activation_bytes += (in + made) * sizeof(float) + gd__looks_bytes(t);
     return GD_OK;
 }
 
+/* Two pools' images, what the local shards make and get of them, and one gathered batch. */
+static size_t pool_bytes(const gd_trainer *t, size_t *gathered) {
+    gd_shape image;
+    size_t pools = (size_t)gd_gan_pools(t->gan, &image), floats = (size_t)gd_shape_count(image);
+    size_t batch = (size_t)t->config.gan.global_batch, local = (size_t)(t->local * t->n);
+    *gathered = pools * batch * floats * sizeof(float);
+    if (!pools) return 0;
+    return (pools * ((size_t)t->config.pool_size + 2 * local) + batch + local) * floats * sizeof(float);
+}
+
+/* Programs of one usual iteration: how often kind k runs; a penalty in every n-th counts for its share. */
+static double times_of(const gd_trainer *t, const gd_plan_rules *rules, const gd_step_plan *plan, gd_step_kind k,
+                       int version) {
+    double times = 0, every = (double)rules->penalty_every;
+    for (int64_t i = 0; i < gd_plan_programs(plan, &rules->schedule); i++)
+        times += gd_plan_kind(plan, &rules->schedule, i) == k;
+    if (!gd__kind_needed(t, k, GD__PENALISED)) return times;
+    return version == GD__PENALISED ? times / every : times * (every - 1) / every;
+}
+
 static gd_status count_programs(const gd_trainer *t, gd_train_cost *out) {
-    gd_plan_rules rules = {
-        .schedule = t->config.schedule, .global_batch = t->config.gan.global_batch, .until = INT64_MAX};
+    gd_plan_rules rules = {.schedule = t->config.schedule,
+                           .global_batch = t->config.gan.global_batch,
+                           .penalty_every = t->config.gan.penalty.every,
+                           .no_g = t->config.gan.topology == GD_TOPOLOGY_CLASSIFIER,
+                           .until = INT64_MAX};
+    rules.schedule.alternate = 0;
     gd_counters usual = {.step = t->config.schedule.warmup_steps + 1}; /* no burst */
     gd_step_plan plan = gd_plan_make(&rules, &usual);
-    size_t arena = 0;
-    for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
+    size_t arena = 0, gathered;
+    for (int kv = 0; kv < GD_STEP_KIND_COUNT * GD__VERSIONS; kv++) {
+        gd_step_kind k = (gd_step_kind)(kv / GD__VERSIONS);
+        int version = kv % GD__VERSIONS;
         gd_program *p;
-        int64_t times = 0;
-        if (!gd__kind_needed(&t->config.schedule, (gd_step_kind)k)) continue;
-        for (int64_t i = 0; i < gd_plan_programs(&plan, &rules.schedule); i++)
-            times += gd_plan_kind(&plan, &rules.schedule, i) == (gd_step_kind)k;
-        GD_TRY(gd__make_program(t, (gd_step_kind)k, &p));
+        if (!gd__kind_needed(t, k, version)) continue;
+        double times = times_of(t, &rules, &plan, k, version);
+        GD_TRY(gd__make_program(t, k, version, &p));
         gd_program_stats s = gd_program_get_stats(p);
         gd_program_free(p);
         if (s.arena_bytes > arena) arena = s.arena_bytes;
         out->activation_bytes += s.shared_bytes;
-        out->flops += s.flops * (double)(times * t->local);
-        out->collective_bytes += s.collective_bytes * (size_t)times;
+        out->flops += s.flops * times * (double)t->local;
+        out->collective_bytes += (size_t)((double)s.collective_bytes * times);
     }
+    out->loader_bytes += pool_bytes(t, &gathered);
+    out->collective_bytes += gathered;
     GD_TRY(count_sampler(t, &arena, out));
     out->activation_bytes += arena * (size_t)t->local;
     return GD_OK;
@@ -62,11 +105,14 @@ static gd_status estimate(gd_trainer *t, int ranks, gd_train_cost *out) {
     count_state(t, out);
     GD_TRY(count_programs(t, out));
     /* Batches ahead, the one in use, and each shard's copy. */
-    size_t batch = (size_t)(t->n * t->local) * gd_sample_bytes(gd_dataset_shape(t->data, 0));
+    size_t sample = 0;
+    for (int p = 0; p < gd_dataset_parts(t->data); p++) sample += gd_sample_bytes(gd_dataset_shape(t->data, p));
+    size_t batch = (size_t)(t->n * t->local) * sample;
     size_t ahead = (size_t)(t->config.loader_depth > 0 ? t->config.loader_depth : 2) + 1;
-    out->loader_bytes = batch * (ahead + 1);
+    out->loader_bytes += batch * (ahead + 1);
+    out->snapshot_bytes = snapshot_bytes(t, (size_t)ranks);
     out->total_bytes = out->param_bytes + out->grad_bytes + out->optimizer_bytes + out->ema_bytes +
-                       out->activation_bytes + out->loader_bytes;
+                       out->activation_bytes + out->loader_bytes + out->snapshot_bytes;
     return GD_OK;
 }
 

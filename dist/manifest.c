@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "dist/json_internal.h"
 #include "dist/safetensors.h"
 
 static const char format_name[] = "gandist-checkpoint";
@@ -69,6 +70,52 @@ static json_t *hex64(uint64_t value) {
 
 static json_t *text_or_null(const char *text) { return text ? json_string(text) : json_null(); }
 
+static json_t *bits_of(double value) {
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return decimal(bits);
+}
+
+/* Only where something adapts; the sum as the bits of a double. */
+static int add_adaptive(json_t *root, const gd_adaptive_state *a) {
+    if (a->d_steps == 0) return 0;
+    json_t *o = json_object();
+    int bad = json_object_set_new(o, "d_steps", signed_decimal(a->d_steps));
+    bad |= json_object_set_new(o, "next", signed_decimal(a->next));
+    bad |= json_object_set_new(o, "count", signed_decimal(a->count));
+    bad |= json_object_set_new(o, "sum", bits_of(a->sum));
+    return bad | json_object_set_new(root, "adaptive", o);
+}
+
+static int add_counts(json_t *o, const char *name, const int64_t *x, int n) {
+    json_t *list = json_array();
+    int bad = 0;
+    for (int i = 0; i < n; i++) bad |= json_array_append_new(list, signed_decimal(x[i]));
+    return bad | json_object_set_new(o, name, list);
+}
+
+static int add_doubles(json_t *o, const char *name, const double *x, int n) {
+    json_t *list = json_array();
+    int bad = 0;
+    for (int i = 0; i < n; i++) bad |= json_array_append_new(list, bits_of(x[i]));
+    return bad | json_object_set_new(o, name, list);
+}
+
+enum { SPREADS = GD_WATCH_DIRECTIONS * GD_WATCH_LOOKS };
+
+/* Only where something is watched. */
+static int add_watch(json_t *root, const gd_watch_state *w) {
+    static const gd_watch_state nothing;
+    if (memcmp(w, &nothing, sizeof nothing) == 0) return 0;
+    json_t *o = json_object();
+    int bad = add_counts(o, "row", w->row, GD_WATCH_COUNT);
+    bad |= json_object_set_new(o, "looks", signed_decimal(w->looks));
+    bad |= add_doubles(o, "spread", w->spread[0], SPREADS);
+    bad |= add_counts(o, "seen", w->seen, GD_USUAL_COUNT);
+    bad |= add_doubles(o, "level", w->level, GD_USUAL_COUNT);
+    return bad | json_object_set_new(root, "watch", o);
+}
+
 static int add_counters(json_t *root, const gd_counters *c) {
     json_t *updates = json_array();
     int bad = 0;
@@ -76,7 +123,9 @@ static int add_counters(json_t *root, const gd_counters *c) {
     bad |= json_object_set_new(root, "step", signed_decimal(c->step));
     bad |= json_object_set_new(root, "updates", updates);
     bad |= json_object_set_new(root, "cursor", decimal(c->cursor));
-    return bad | json_object_set_new(root, "draws", decimal(c->draws));
+    bad |= json_object_set_new(root, "draws", decimal(c->draws));
+    if (c->rollbacks) bad |= json_object_set_new(root, "rollbacks", signed_decimal(c->rollbacks));
+    return bad | add_adaptive(root, &c->adaptive) | add_watch(root, &c->watch);
 }
 
 static int add_files(json_t *root, const gd_manifest *m) {
@@ -85,8 +134,10 @@ static int add_files(json_t *root, const gd_manifest *m) {
     for (int i = 0; i < m->file_count; i++) {
         char hex[33];
         gd_hash128_text(m->files[i].hash, hex);
-        bad |= json_array_append_new(files, json_pack("{s:s, s:o, s:s}", "name", m->files[i].name, "bytes",
-                                                      decimal(m->files[i].bytes), "xxh3_128", hex));
+        json_t *f = json_pack("{s:s, s:o, s:s}", "name", m->files[i].name, "bytes", decimal(m->files[i].bytes),
+                              "xxh3_128", hex);
+        if (m->files[i].has_head) bad |= json_object_set_new(f, "head_xxh3_64", hex64(m->files[i].head));
+        bad |= json_array_append_new(files, f);
     }
     return bad | json_object_set_new(root, "files", files);
 }
@@ -124,9 +175,7 @@ static json_t *manifest_json(const gd_manifest *m) {
 }
 
 gd_status gd_manifest_render(const gd_manifest *m, char **text, size_t *bytes) {
-    json_t *root = manifest_json(m);
-    char *body = root ? json_dumps(root, JSON_INDENT(1)) : NULL; /* members in the order they were added */
-    json_decref(root);
+    char *body = gd__json_text(manifest_json(m), JSON_INDENT(1));
     if (!body) GD_FAIL(NOMEM, "a manifest of %d tensors: no memory, or a text in it is no UTF-8", m->tensor_count);
     gd_status st = gd__manifest_seal(body, strlen(body), text, bytes);
     free(body);
@@ -154,18 +203,23 @@ static gd_status count_member(const char *where, const json_t *object, const cha
 }
 
 /* Unsigned words use all 64 bits (a seed may be anything). */
-static gd_status word_member(const char *where, const json_t *object, const char *name, uint64_t *out) {
-    const char *text;
-    GD_TRY(text_member(where, object, name, &text));
+static gd_status parse_word(const char *where, const char *name, const char *text, uint64_t *out) {
     uint64_t value = 0;
-    bool good = *text != '\0' && (text[0] != '0' || text[1] == '\0');
-    for (const char *p = text; *p && good; p++)
+    bool good = text && *text != '\0' && (text[0] != '0' || text[1] == '\0');
+    for (const char *p = text; good && *p; p++)
         good = *p >= '0' && *p <= '9' && !__builtin_mul_overflow(value, (uint64_t)10, &value) &&
                !__builtin_add_overflow(value, (uint64_t)(*p - '0'), &value);
     if (!good)
-        GD_FAIL(DATA, "%s: '%s' is \"%.32s\"; expected a decimal number from 0 to 2^64-1 as text", where, name, text);
+        GD_FAIL(DATA, "%s: '%s' is \"%.32s\"; expected a decimal number from 0 to 2^64-1 as text", where, name,
+                text ? text : "");
     *out = value;
     return GD_OK;
+}
+
+static gd_status word_member(const char *where, const json_t *object, const char *name, uint64_t *out) {
+    const char *text;
+    GD_TRY(text_member(where, object, name, &text));
+    return parse_word(where, name, text, out);
 }
 
 static gd_status hex_member(const char *where, const json_t *object, const char *name, uint64_t *out) {
@@ -203,6 +257,52 @@ static gd_status check_version(const char *where, const json_t *root) {
     return GD_OK;
 }
 
+static gd_status parse_adaptive(const char *where, const json_t *root, gd_adaptive_state *out) {
+    const json_t *o = json_object_get(root, "adaptive");
+    uint64_t bits;
+    *out = (gd_adaptive_state){0};
+    if (!o) return GD_OK;
+    GD_TRY(count_member(where, o, "d_steps", &out->d_steps));
+    GD_TRY(count_member(where, o, "next", &out->next));
+    GD_TRY(count_member(where, o, "count", &out->count));
+    GD_TRY(word_member(where, o, "sum", &bits));
+    memcpy(&out->sum, &bits, sizeof out->sum);
+    return GD_OK;
+}
+
+static gd_status parse_counts(const char *where, const json_t *o, const char *name, int n, int64_t *out) {
+    const json_t *list = json_object_get(o, name);
+    if (json_array_size(list) != (size_t)n)
+        GD_FAIL(DATA, "%s: '%s' has %zu entries; expected %d", where, name, json_array_size(list), n);
+    for (int i = 0; i < n; i++)
+        GD_TRY(parse_count(where, name, json_string_value(json_array_get(list, (size_t)i)), &out[i]));
+    return GD_OK;
+}
+
+static gd_status parse_doubles(const char *where, const json_t *o, const char *name, int n, double *out) {
+    const json_t *list = json_object_get(o, name);
+    uint64_t bits;
+    if (json_array_size(list) != (size_t)n)
+        GD_FAIL(DATA, "%s: '%s' has %zu entries; expected %d", where, name, json_array_size(list), n);
+    for (int i = 0; i < n; i++) {
+        GD_TRY(parse_word(where, name, json_string_value(json_array_get(list, (size_t)i)), &bits));
+        memcpy(&out[i], &bits, sizeof bits);
+    }
+    return GD_OK;
+}
+
+/* Checkpoints of runs that watch nothing have none. */
+static gd_status parse_watch(const char *where, const json_t *root, gd_watch_state *out) {
+    const json_t *o = json_object_get(root, "watch");
+    *out = (gd_watch_state){0};
+    if (!o) return GD_OK;
+    GD_TRY(parse_counts(where, o, "row", GD_WATCH_COUNT, out->row));
+    GD_TRY(count_member(where, o, "looks", &out->looks));
+    GD_TRY(parse_doubles(where, o, "spread", SPREADS, out->spread[0]));
+    GD_TRY(parse_counts(where, o, "seen", GD_USUAL_COUNT, out->seen));
+    return parse_doubles(where, o, "level", GD_USUAL_COUNT, out->level);
+}
+
 static gd_status parse_counters(const char *where, const json_t *root, gd_counters *out) {
     const json_t *updates = json_object_get(root, "updates");
     if (json_array_size(updates) != GD_GROUP_COUNT)
@@ -211,7 +311,11 @@ static gd_status parse_counters(const char *where, const json_t *root, gd_counte
         GD_TRY(parse_count(where, "updates", json_string_value(json_array_get(updates, i)), &out->updates[i]));
     GD_TRY(count_member(where, root, "step", &out->step));
     GD_TRY(word_member(where, root, "cursor", &out->cursor));
-    return word_member(where, root, "draws", &out->draws);
+    GD_TRY(word_member(where, root, "draws", &out->draws));
+    out->rollbacks = 0;
+    if (json_object_get(root, "rollbacks")) GD_TRY(count_member(where, root, "rollbacks", &out->rollbacks));
+    GD_TRY(parse_adaptive(where, root, &out->adaptive));
+    return parse_watch(where, root, &out->watch);
 }
 
 /* The name goes into a path: nothing but a plain name is let through. */
@@ -227,6 +331,8 @@ static gd_status parse_file(const char *where, const json_t *object, gd_manifest
         GD_FAIL(DATA, "%s: file name '%.64s'; expected lower-case letters, digits, '-', '_' and '.'", where, name);
     if (!gd_hash128_parse(hash, &out->hash)) GD_FAIL(DATA, "%s: file '%s': xxh3_128 is not 32 hex digits", where, name);
     GD_TRY(word_member(where, object, "bytes", &out->bytes));
+    out->has_head = json_object_get(object, "head_xxh3_64") != NULL;
+    if (out->has_head) GD_TRY(hex_member(where, object, "head_xxh3_64", &out->head));
     out->name = strdup(name);
     if (!out->name) GD_FAIL(NOMEM, "%s: no memory for its files", where);
     return GD_OK;
@@ -304,14 +410,15 @@ gd_status gd_manifest_parse(const char *where, const char *text, size_t bytes, g
     *out = (gd_manifest){0};
     GD_TRY(check_seal(where, text, bytes));
     json_error_t error;
-    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
+    bool no_memory;
+    json_t *root = gd__json_load(text, bytes, &error, &no_memory);
     if (!root) {
-        if (json_error_code(&error) == json_error_out_of_memory) GD_FAIL(NOMEM, "%s: no memory for it", where);
+        if (no_memory) GD_FAIL(NOMEM, "%s: no memory for it", where);
         GD_FAIL(DATA, "%s:%d:%d: %s", where, error.line, error.column, error.text);
     }
     gd_manifest m = {0};
     gd_status st = parse_all(where, root, &m);
-    json_decref(root);
+    gd__json_unload(root);
     if (st != GD_OK) {
         gd_manifest_free(&m);
         return gd_trace(st, __FILE__, __LINE__);

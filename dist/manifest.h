@@ -1,7 +1,7 @@
 /* dist/manifest.h -- manifest.json of a checkpoint: what it holds, and the proof that it is whole.
  *
  * A JSON object; 64-bit numbers are decimal texts, hashes lower-case hex. The last member is the
- * XXH3-128 of all bytes in front of it, so no byte can change unnoticed. Members: docs/checkpoint.md. */
+ * XXH3-128 of all bytes in front of it, so no byte can change unnoticed. Members: docs/checkpoints.md. */
 #ifndef GANDIST_DIST_MANIFEST_H
 #define GANDIST_DIST_MANIFEST_H
 
@@ -18,6 +18,8 @@ typedef struct gd_manifest_file {
     char *name;                       /* plain: no slash                                           */
     uint64_t bytes;
     gd_hash128 hash;                  /* of all its bytes                                          */
+    uint64_t head;                    /* XXH3-64 of its header                                     */
+    bool has_head;                    /* files of the first releases have none                     */
 } gd_manifest_file;
 
 typedef struct gd_manifest_tensor {

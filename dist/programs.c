@@ -37,14 +37,25 @@ gd_status gd__divide(gd_trainer *t, int ranks, int rank) {
 
 /* ---- programs ---- */
 
-bool gd__kind_needed(const gd_schedule_spec *s, gd_step_kind k) {
+static bool kind_in_schedule(const gd_trainer *t, gd_step_kind k) {
+    const gd_schedule_spec *s = &t->config.schedule;
+    bool no_g = t->config.gan.topology == GD_TOPOLOGY_CLASSIFIER;
+    bool more_d = s->d_steps > 1 || s->warmup_d_steps > 1 || s->adaptive.kind != GD_ADAPTIVE_NONE;
+    if (no_g) return k == GD_STEP_D;
     switch (k) {
-    case GD_STEP_D: return !s->simultaneous && (!s->share_fake || s->d_steps > 1 || s->warmup_d_steps > 1);
+    case GD_STEP_D: return !s->simultaneous && (!s->share_fake || more_d);
     case GD_STEP_G: return !s->simultaneous && (!s->share_fake || s->g_steps > 1);
-    case GD_STEP_DG_SHARED: return !s->simultaneous && s->share_fake;
+    case GD_STEP_DG_SHARED: return !s->simultaneous && s->share_fake && !s->g_first;
+    case GD_STEP_GD_SHARED: return !s->simultaneous && s->share_fake && s->g_first;
     case GD_STEP_BOTH: return s->simultaneous;
     default: return false;
     }
+}
+
+bool gd__kind_needed(const gd_trainer *t, gd_step_kind k, int version) {
+    const gd_penalty_spec *p = &t->config.gan.penalty;
+    bool both = p->kind != GD_PENALTY_NONE && p->every > 1 && k != GD_STEP_G;
+    return kind_in_schedule(t, k) && (version == GD__PLAIN || both);
 }
 
 static gd_status compile(const gd_trainer *t, gd_step_graph *g, const char *name, gd_program **out) {
@@ -54,16 +65,41 @@ static gd_status compile(const gd_trainer *t, gd_step_graph *g, const char *name
     return st;
 }
 
-gd_status gd__make_program(const gd_trainer *t, gd_step_kind k, gd_program **out) {
+gd_status gd__make_program(const gd_trainer *t, gd_step_kind k, int version, gd_program **out) {
     gd_step_graph g;
-    GD_TRY(gd_gan_step(t->gan, k, t->shards, &g));
+    GD_TRY(gd_gan_step(t->gan, k, version == GD__PENALISED, t->shards, &g));
     return compile(t, &g, gd_step_kind_text(k), out);
 }
 
-gd_status gd__make_sampler(const gd_trainer *t, gd_program **out) {
+/* The public pix2pix code translates with the statistics of the image at hand and with dropout. */
+gd_status gd__make_sampler(const gd_trainer *t, int direction, gd_program **out) {
+    const gd_gan_spec *s = gd_gan_get_spec(t->gan);
+    bool paired = s->topology == GD_TOPOLOGY_PAIRED;
     gd_step_graph g;
-    GD_TRY(gd_gan_sampler(t->gan, GD__SAMPLER_BATCH, false, &g));
-    return compile(t, &g, "sampler", out);
+    *out = NULL;
+    if (s->topology == GD_TOPOLOGY_CLASSIFIER || (direction > 0 && s->topology != GD_TOPOLOGY_TWO_WAY)) return GD_OK;
+    if (s->topology == GD_TOPOLOGY_NOISE) {
+        GD_TRY(gd_gan_sampler(t->gan, GD__SAMPLER_BATCH, false, &g));
+        return compile(t, &g, "sampler", out);
+    }
+    GD_TRY(gd_gan_translator(t->gan, direction, 1, s->generator.height, s->generator.width_px, paired, paired, &g));
+    return compile(t, &g, "translator", out);
+}
+
+void gd__sampler_room(const gd_trainer *t, size_t *in, size_t *out) {
+    const gd_net_spec *g = &gd_gan_get_spec(t->gan)->generator;
+    size_t side = (size_t)(g->height * g->width_px), channels = (size_t)g->channels;
+    *in = *out = 0;
+    switch (gd_gan_get_spec(t->gan)->topology) {
+    case GD_TOPOLOGY_CLASSIFIER: return;
+    case GD_TOPOLOGY_NOISE:
+        *in = GD__SAMPLER_BATCH * (size_t)g->latent;
+        *out = GD__SAMPLER_BATCH * side * channels;
+        return;
+    default: /* images of either domain */
+        if ((size_t)g->in_channels > channels) channels = (size_t)g->in_channels;
+        *in = *out = side * channels;
+    }
 }
 
 /* ---- names to memory ---- */
@@ -101,8 +137,29 @@ static float *slot_memory(const gd_trainer *t, const char *name, int64_t l) {
     return t->group[s->group].param + s->offset;
 }
 
+/* "data:0", "pooled:1": the number behind the prefix, below `count`; -1: another name. */
+static int numbered(const char *name, const char *prefix, int count) {
+    size_t n = strlen(prefix);
+    if (strncmp(name, prefix, n) || name[n] < '0' || name[n] > '9' || name[n + 1]) return -1;
+    return name[n] - '0' < count ? name[n] - '0' : -1;
+}
+
+/* Memory that local shard l binds to an input or output that is no part of the state; NULL: none. */
+static void *other_memory(const gd_trainer *t, const char *name, int64_t l) {
+    int data = numbered(name, "data:", gd_dataset_parts(t->data));
+    int made = numbered(name, "pool:", t->n_pools), given = numbered(name, "pooled:", t->n_pools);
+    if (data >= 0) return t->batch[data][l];
+    if (made >= 0) return t->pool[made].made[l];
+    if (given >= 0) return t->pool[given].given[l];
+    if (!strcmp(name, "control:noise_std")) return t->controls.noise_std;
+    if (!strcmp(name, "control:rate")) return t->controls.rate;
+    if (!strcmp(name, "control:pick")) return t->controls.pick;
+    return NULL;
+}
+
 static gd_status bind_one(gd_trainer *t, const char *name, gd_instance *i, int64_t l) {
-    if (!strcmp(name, "real")) return gd_instance_bind(i, name, t->real[l]);
+    void *other = other_memory(t, name, l);
+    if (other) return gd_instance_bind(i, name, other);
     if (!strncmp(name, "metric:", 7)) {
         int m;
         GD_TRY(gd__add_metric(t, name + 7, &m));
@@ -130,39 +187,57 @@ static void make_room(gd_trainer *t, const gd_program *p) {
 /* Rank 0 samples on the same memory: nothing trains meanwhile. */
 static gd_status make_kinds(gd_trainer *t) {
     for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
-        if (!gd__kind_needed(&t->config.schedule, (gd_step_kind)k)) continue;
-        GD_TRY(gd__make_program(t, (gd_step_kind)k, &t->kind[k].program));
-        make_room(t, t->kind[k].program);
+        for (int v = 0; v < GD__VERSIONS; v++) {
+            if (!gd__kind_needed(t, (gd_step_kind)k, v)) continue;
+            GD_TRY(gd__make_program(t, (gd_step_kind)k, v, &t->kind[k][v].program));
+            make_room(t, t->kind[k][v].program);
+        }
     }
-    if (gd_comm_rank(t->comm)) return GD_OK;
-    GD_TRY(gd__make_sampler(t, &t->sampler));
-    make_room(t, t->sampler);
+    for (int d = 0; d < 2 && gd_comm_rank(t->comm) == 0; d++) {
+        GD_TRY(gd__make_sampler(t, d, &t->sampler[d]));
+        if (t->sampler[d]) make_room(t, t->sampler[d]);
+    }
+    return GD_OK;
+}
+
+static gd_status make_batches(gd_trainer *t) {
+    size_t local = (size_t)t->local;
+    for (int p = 0; p < gd_dataset_parts(t->data); p++) {
+        size_t bytes = (size_t)t->n * gd_sample_bytes(gd_dataset_shape(t->data, p));
+        t->batch[p] = calloc(local, sizeof *t->batch[p]);
+        if (!t->batch[p]) GD_FAIL(NOMEM, "%zu shards", local);
+        for (size_t l = 0; l < local; l++)
+            if (!(t->batch[p][l] = gd__aligned(bytes)))
+                GD_FAIL(NOMEM, "batches: no memory for shard %zu of %zu, %zu bytes each", l, local, bytes);
+    }
+    int64_t pick = t->config.gan.penalty.pick > 1 ? t->config.gan.penalty.pick : 1;
+    float *controls = gd__aligned((2 * GD__UNIT + (size_t)pick) * sizeof(float));
+    if (!controls) GD_FAIL(NOMEM, "control inputs: no memory");
+    t->controls = (gd__controls){controls, controls + GD__UNIT, controls + 2 * GD__UNIT};
     return GD_OK;
 }
 
 static gd_status make_memory(gd_trainer *t) {
-    size_t local = (size_t)t->local, sample = gd_sample_bytes(gd_dataset_shape(t->data, 0));
+    size_t local = (size_t)t->local;
     t->memory = calloc(local, sizeof *t->memory);
-    t->real = calloc(local, sizeof *t->real);
     t->pause = calloc(local, sizeof *t->pause);
     t->part = calloc(local, sizeof *t->part);
     t->shard_value = calloc(local, sizeof *t->shard_value);
     t->measured = calloc((size_t)t->handed * GD__METRICS_MAX, sizeof *t->measured);
     t->metric_value = gd__aligned(local * GD__METRICS_MAX * GD__UNIT * sizeof(float));
-    if (!t->memory || !t->real || !t->pause || !t->part || !t->metric_value || !t->shard_value || !t->measured)
+    if (!t->memory || !t->pause || !t->part || !t->metric_value || !t->shard_value || !t->measured)
         GD_FAIL(NOMEM, "%zu shards", local);
     for (size_t l = 0; l < local; l++) {
         t->memory[l] = gd__aligned(t->memory_bytes);
-        t->real[l] = gd__aligned((size_t)t->n * sample);
-        if (!t->memory[l] || !t->real[l])
+        if (!t->memory[l])
             GD_FAIL(NOMEM, "activations: no memory for shard %zu of %zu, %zu bytes each", l, local, t->memory_bytes);
     }
-    return GD_OK;
+    return make_batches(t);
 }
 
 static gd_status make_instances(gd_trainer *t) {
-    for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
-        gd__kind_programs *p = &t->kind[k];
+    for (int k = 0; k < GD_STEP_KIND_COUNT * GD__VERSIONS; k++) {
+        gd__kind_programs *p = &t->kind[0][0] + k;
         if (!p->program) continue;
         p->instance = calloc((size_t)t->local, sizeof *p->instance);
         if (!p->instance) GD_FAIL(NOMEM, "%lld instances", (long long)t->local);
@@ -177,6 +252,7 @@ static gd_status make_instances(gd_trainer *t) {
 gd_status gd__make_programs(gd_trainer *t) {
     GD_TRY(make_kinds(t));
     GD_TRY(make_memory(t));
+    GD_TRY(gd__make_pools(t));
     return make_instances(t);
 }
 
@@ -184,31 +260,38 @@ void gd_trainer_print_profile(const gd_trainer *t, FILE *out) {
     const char *on = getenv("GANDIST_PROFILE");
     if (!on || strcmp(on, "1")) return;
     for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
-        if (!t->kind[k].instance) continue;
-        fprintf(out, "%s: ", gd_step_kind_text((gd_step_kind)k));
-        gd_instance_print_profile(t->kind[k].instance[0], out);
+        for (int v = 0; v < GD__VERSIONS; v++) {
+            if (!t->kind[k][v].instance) continue;
+            fprintf(out, "%s%s: ", gd_step_kind_text((gd_step_kind)k), v == GD__PENALISED ? ", with penalty" : "");
+            gd_instance_print_profile(t->kind[k][v].instance[0], out);
+        }
     }
 }
 
 void gd__free_programs(gd_trainer *t) {
-    for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
-        for (int64_t l = 0; t->kind[k].instance && l < t->local; l++) gd_instance_free(t->kind[k].instance[l]);
-        free(t->kind[k].instance);
-        gd_program_free(t->kind[k].program);
+    for (int k = 0; k < GD_STEP_KIND_COUNT * GD__VERSIONS; k++) {
+        gd__kind_programs *p = &t->kind[0][0] + k;
+        for (int64_t l = 0; p->instance && l < t->local; l++) gd_instance_free(p->instance[l]);
+        free(p->instance);
+        gd_program_free(p->program);
     }
-    gd_instance_free(t->sampler_instance);
-    gd_program_free(t->sampler);
-    for (int64_t l = 0; l < t->local; l++) {
-        if (t->memory) free(t->memory[l]);
-        if (t->real) free(t->real[l]);
+    for (int d = 0; d < 2; d++) {
+        gd_instance_free(t->sampler_instance[d]);
+        gd_program_free(t->sampler[d]);
     }
+    for (int64_t l = 0; t->memory && l < t->local; l++) free(t->memory[l]);
+    for (int p = 0; p < GD_PARTS_MAX; p++) {
+        for (int64_t l = 0; t->batch[p] && l < t->local; l++) free(t->batch[p][l]);
+        free(t->batch[p]);
+    }
+    free(t->controls.noise_std);
+    gd__free_pools(t);
     free(t->memory);
-    free(t->real);
     free(t->pause);
     free(t->part);
     free(t->metric_value);
     free(t->shard_value);
     free(t->measured);
-    free(t->sampler_z);
+    free(t->sampler_in);
     free(t->sampler_image);
 }

@@ -31,8 +31,8 @@ static gd_status check_origin(const gd_trainer *t, const char *path, const gd_st
         bool told = difference && *difference;
         gd_status st = gd_raise(
             GD_CONFIG, __FILE__, __LINE__,
-            "%s: was trained under another recipe; set %s back, or start anew with --fresh or another --out%s%.*s", path,
-            told ? "these keys" : "its keys", told ? ":\n" : "", told ? (int)strlen(difference) - 1 : 0,
+            "%s: was trained under another recipe; set %s back, or start anew with --fresh or another --out%s%.*s",
+            path, told ? "these keys" : "its keys", told ? ":\n" : "", told ? (int)strlen(difference) - 1 : 0,
             told ? difference : "");
         free(difference);
         return st;
@@ -109,25 +109,40 @@ static gd_status try_all(gd_trainer *t, const char *list, int64_t *step) {
         t->config.checkpoint_dir, count);
 }
 
-/* The checkpoints that this rank sees, newest first, as try_all wants them. */
-static gd_status make_list(const char *dir, char **list, uint64_t *bytes) {
+/* Whether a checkpoint is from when sickness `sick` had begun already (as its history says). */
+static bool is_sick(const char *path, int sick) {
+    gd_checkpoint *k;
+    if (sick >= GD_WATCH_COUNT) return false;
+    if (gd_checkpoint_open(path, &k) != GD_OK) {
+        gd_error_clear();
+        return false; /* loading it will say what is wrong with it */
+    }
+    bool begun = gd_checkpoint_state(k)->counters.watch.row[sick] > 0;
+    gd_checkpoint_close(k);
+    return begun;
+}
+
+/* The checkpoints that this rank sees, newest first, as try_all wants them; without those of a sickness (a gd_watch;
+ * GD_WATCH_COUNT: all). */
+static gd_status make_list(const char *dir, int sick, char **list, uint64_t *bytes) {
     char **paths;
     int count;
     GD_TRY(gd_checkpoint_list(dir, &paths, &count));
     *bytes = 1;
     for (int i = 0; i < count; i++) *bytes += strlen(paths[i]) + 1;
     char *at = *list = calloc(1, *bytes);
-    for (int i = 0; at && i < count; i++) at = stpcpy(at, paths[i]) + 1;
+    for (int i = 0; at && i < count; i++)
+        if (!is_sick(paths[i], sick)) at = stpcpy(at, paths[i]) + 1;
     gd_checkpoint_list_free(paths, count);
     if (!*list) GD_FAIL(NOMEM, "%s: no memory for a list of checkpoints", dir);
     return GD_OK;
 }
 
 /* Ranks may see a file system at different moments: all follow rank 0's list. */
-static gd_status share_list(gd_trainer *t, char **list) {
+static gd_status share_list(gd_trainer *t, int sick, char **list) {
     bool first = gd_comm_rank(t->comm) == 0;
     uint64_t bytes = 0;
-    GD_TRY(gd_comm_agree(t->comm, first ? make_list(t->config.checkpoint_dir, list, &bytes) : GD_OK));
+    GD_TRY(gd_comm_agree(t->comm, first ? make_list(t->config.checkpoint_dir, sick, list, &bytes) : GD_OK));
     GD_TRY(gd_comm_bcast(t->comm, 0, &bytes, sizeof bytes));
     if (!first) *list = malloc(bytes);
     gd_status st = *list ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "list of checkpoints: no memory");
@@ -139,8 +154,49 @@ gd_status gd_trainer_resume(gd_trainer *t, int64_t *step) {
     char *list = NULL;
     *step = 0;
     if (!t->config.checkpoint_dir) return GD_OK;
-    gd_status st = share_list(t, &list);
+    gd_status st = share_list(t, GD_WATCH_COUNT, &list);
     if (st == GD_OK) st = try_all(t, list, step);
     free(list);
     return st;
+}
+
+/* ---- going back ---- */
+
+enum { ROLLBACKS_MAX = 3 /* of a run: what comes back each time is no accident */, REASON = 512 };
+
+/* Loads the newest checkpoint that will do. *found: there was one. */
+static gd_status load_earlier(gd_trainer *t, bool *found) {
+    char *list = NULL;
+    int64_t step = 0;
+    *found = false;
+    if (!t->config.checkpoint_dir) return GD_OK;
+    gd_status st = share_list(t, t->sickness, &list);
+    if (st == GD_OK) {
+        *found = *list;
+        st = try_all(t, list, &step);
+    }
+    free(list);
+    GD_TRY(st);
+    if (!*found) return GD_OK;
+    return gd_comm_agree(t->comm,
+                         gd_comm_rank(t->comm) == 0 ? gd_checkpoint_undo(t->config.checkpoint_dir, step) : GD_OK);
+}
+
+gd_status gd__go_back(gd_trainer *t) {
+    gd_counters now = t->counters;
+    char reason[REASON];
+    bool found;
+    snprintf(reason, sizeof reason, "%s", gd_error_message());
+    GD_TRY(gd__end_saving(t, GD_OK));
+    if (now.rollbacks >= ROLLBACKS_MAX)
+        GD_FAIL(NUMERIC, "%s; the run went back %d times already", reason, ROLLBACKS_MAX);
+    GD_TRY(load_earlier(t, &found));
+    if (!found) GD_FAIL(NUMERIC, "%s; there is no checkpoint from before to go back to", reason);
+    t->counters.rollbacks = now.rollbacks + 1;
+    t->counters.cursor = now.cursor;
+    if (gd_comm_rank(t->comm) == 0)
+        GD_LOG(DIST, WARN,
+               "%s: back to the checkpoint of step %lld, and on with other random numbers and data (%lld of %d)",
+               reason, (long long)t->counters.step, (long long)t->counters.rollbacks, ROLLBACKS_MAX);
+    return gd_comm_agree(t->comm, gd_loader_seek(t->loader, first_draw(t)));
 }

@@ -2,11 +2,27 @@
 #include "dist/safetensors.h"
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "base/io.h"
+#include "dist/json_internal.h"
+
+static const struct {
+    const char *text;
+    size_t bytes;
+} types[] = {[GD_SAFETENSOR_F32] = {"F32", 4},
+             [GD_SAFETENSOR_F16] = {"F16", 2},
+             [GD_SAFETENSOR_BF16] = {"BF16", 2},
+             [GD_SAFETENSOR_F64] = {"F64", 8},
+             [GD_SAFETENSOR_I64] = {"I64", 8}};
+_Static_assert(sizeof types / sizeof *types == GD_SAFETENSOR_TYPE_COUNT, "one row a type");
+
+size_t gd_safetensor_type_bytes(gd_safetensor_type t) { return types[t].bytes; }
+const char *gd_safetensor_type_text(gd_safetensor_type t) { return types[t].text; }
 
 /* ---- reading ---- */
 
@@ -32,13 +48,14 @@ static gd_status check_length(const char *where, uint64_t n, uint64_t file_bytes
     return GD_OK;
 }
 
-static gd_status parse_shape(const char *where, const char *name, const json_t *json, gd_shape *out, uint64_t *bytes) {
+static gd_status parse_shape(const char *where, const char *name, const json_t *json, size_t unit, gd_shape *out,
+                             uint64_t *bytes) {
     size_t rank = json_array_size(json);
     if (!json_is_array(json)) GD_FAIL(DATA, "%s: tensor '%s': shape is no array", where, name);
     if (rank > GD_RANK_MAX)
         GD_FAIL(DATA, "%s: tensor '%s': rank %zu; expected at most %d", where, name, rank, GD_RANK_MAX);
     *out = (gd_shape){.rank = (int)rank};
-    uint64_t total = sizeof(float);
+    uint64_t total = unit;
     for (size_t i = 0; i < rank; i++) {
         const json_t *dim = json_array_get(json, i);
         if (!json_is_integer(dim) || json_integer_value(dim) < 0)
@@ -63,7 +80,18 @@ static gd_status parse_offsets(const char *where, const char *name, const json_t
     return GD_OK;
 }
 
-static gd_status parse_tensor(const char *where, const char *name, json_t *json, gd_safetensor *out) {
+/* any: all types, not only F32. */
+static gd_status parse_type(const char *where, const char *name, const char *dtype, bool any, gd_safetensor_type *out) {
+    for (int i = 0; i < (any ? GD_SAFETENSOR_TYPE_COUNT : 1); i++) {
+        if (strcmp(dtype, types[i].text) != 0) continue;
+        *out = (gd_safetensor_type)i;
+        return GD_OK;
+    }
+    GD_FAIL(DATA, "%s: tensor '%s': dtype %.32s is not supported; expected F32%s", where, name, dtype,
+            any ? ", F16, BF16, F64 or I64" : "");
+}
+
+static gd_status parse_tensor(const char *where, const char *name, json_t *json, bool any, gd_safetensor *out) {
     if (*name == '\0' || strlen(name) > GD_SAFETENSORS_NAME_MAX)
         GD_FAIL(DATA, "%s: a tensor name of %zu bytes; expected 1 to %d", where, strlen(name), GD_SAFETENSORS_NAME_MAX);
     for (const unsigned char *p = (const unsigned char *)name; *p; p++)
@@ -72,10 +100,9 @@ static gd_status parse_tensor(const char *where, const char *name, json_t *json,
     const json_t *shape = json_object_get(json, "shape"), *offsets = json_object_get(json, "data_offsets");
     if (!dtype || !shape || !offsets || json_object_size(json) != 3)
         GD_FAIL(DATA, "%s: tensor '%s': expected exactly dtype, shape and data_offsets", where, name);
-    if (strcmp(dtype, "F32") != 0)
-        GD_FAIL(DATA, "%s: tensor '%s': dtype %.32s is not supported; expected F32", where, name, dtype);
     uint64_t bytes = 0;
-    GD_TRY(parse_shape(where, name, shape, &out->shape, &bytes));
+    GD_TRY(parse_type(where, name, dtype, any, &out->type));
+    GD_TRY(parse_shape(where, name, shape, types[out->type].bytes, &out->shape, &bytes));
     GD_TRY(parse_offsets(where, name, offsets, out));
     if (out->end - out->begin != bytes)
         GD_FAIL(DATA, "%s: tensor '%s': data_offsets span %llu bytes, but its shape wants %llu", where, name,
@@ -124,7 +151,7 @@ static gd_status check_places(const char *where, const gd_safetensors *h, uint64
     return GD_OK;
 }
 
-static gd_status parse_entries(const char *where, json_t *root, gd_safetensors *out) {
+static gd_status parse_entries(const char *where, json_t *root, bool any, gd_safetensors *out) {
     size_t entries = json_object_size(root);
     if (entries > GD_SAFETENSORS_TENSORS_MAX)
         GD_FAIL(DATA, "%s: %zu tensors; expected at most %d", where, entries, GD_SAFETENSORS_TENSORS_MAX);
@@ -135,7 +162,7 @@ static gd_status parse_entries(const char *where, json_t *root, gd_safetensors *
     json_object_foreach(root, name, value) {
         if (strcmp(name, "__metadata__") == 0) GD_TRY(parse_metadata(where, value, out));
         else {
-            GD_TRY(parse_tensor(where, name, value, &out->tensor[out->count]));
+            GD_TRY(parse_tensor(where, name, value, any, &out->tensor[out->count]));
             out->count++;
         }
     }
@@ -143,8 +170,8 @@ static gd_status parse_entries(const char *where, json_t *root, gd_safetensors *
     return GD_OK;
 }
 
-gd_status gd_safetensors_parse(const char *where, const void *head, size_t bytes, uint64_t file_bytes,
-                               gd_safetensors *out) {
+static gd_status parse(const char *where, const void *head, size_t bytes, uint64_t file_bytes, bool any,
+                       gd_safetensors *out) {
     *out = (gd_safetensors){0};
     if (bytes < 8 || file_bytes < 8)
         GD_FAIL(DATA, "%s: has %llu bytes; expected a safetensors file of at least 8", where,
@@ -158,14 +185,15 @@ gd_status gd_safetensors_parse(const char *where, const void *head, size_t bytes
     if (text[0] != '{')
         GD_FAIL(DATA, "%s: the header does not begin with '{': this is no safetensors file, or it is damaged", where);
     json_error_t error;
-    json_t *root = json_loadb(text, (size_t)n, JSON_REJECT_DUPLICATES, &error);
+    bool no_memory;
+    json_t *root = gd__json_load(text, (size_t)n, &error, &no_memory);
     if (!root) {
-        if (json_error_code(&error) == json_error_out_of_memory) GD_FAIL(NOMEM, "%s: no memory for its header", where);
+        if (no_memory) GD_FAIL(NOMEM, "%s: no memory for its header", where);
         GD_FAIL(DATA, "%s: header, byte %d: %s", where, error.position + 8, error.text);
     }
-    gd_safetensors h = {.data_at = 8 + n};
-    gd_status st = parse_entries(where, root, &h);
-    json_decref(root);
+    gd_safetensors h = {.data_at = 8 + n, .hash = gd_hash64(head, (size_t)n + 8, 0)};
+    gd_status st = parse_entries(where, root, any, &h);
+    gd__json_unload(root);
     if (st == GD_OK) st = check_places(where, &h, file_bytes - h.data_at);
     if (st != GD_OK) {
         gd_safetensors_free(&h);
@@ -175,10 +203,15 @@ gd_status gd_safetensors_parse(const char *where, const void *head, size_t bytes
     return GD_OK;
 }
 
-gd_status gd_safetensors_read(int fd, const char *path, uint64_t file_bytes, gd_safetensors *out) {
+gd_status gd_safetensors_parse(const char *where, const void *head, size_t bytes, uint64_t file_bytes,
+                               gd_safetensors *out) {
+    return parse(where, head, bytes, file_bytes, false, out);
+}
+
+static gd_status read_head(int fd, const char *path, uint64_t file_bytes, bool any, gd_safetensors *out) {
     unsigned char length[8] = {0};
     *out = (gd_safetensors){0};
-    if (file_bytes < 8) return gd_safetensors_parse(path, length, 0, file_bytes, out);
+    if (file_bytes < 8) return parse(path, length, 0, file_bytes, any, out);
     GD_TRY(gd_file_pread(fd, path, length, sizeof length, 0));
     uint64_t n = read_u64(length);
     GD_TRY(check_length(path, n, file_bytes));
@@ -186,10 +219,18 @@ gd_status gd_safetensors_read(int fd, const char *path, uint64_t file_bytes, gd_
     if (!head) GD_FAIL(NOMEM, "%s: no memory for its header of %llu bytes", path, (unsigned long long)n);
     gd_status st = GD_OK;
     GD_TRY_TO(done, gd_file_pread(fd, path, head, (size_t)n + 8, 0));
-    GD_TRY_TO(done, gd_safetensors_parse(path, head, (size_t)n + 8, file_bytes, out));
+    GD_TRY_TO(done, parse(path, head, (size_t)n + 8, file_bytes, any, out));
 done:
     free(head);
     return st;
+}
+
+gd_status gd_safetensors_read(int fd, const char *path, uint64_t file_bytes, gd_safetensors *out) {
+    return read_head(fd, path, file_bytes, false, out);
+}
+
+gd_status gd_safetensors_read_any(int fd, const char *path, uint64_t file_bytes, gd_safetensors *out) {
+    return read_head(fd, path, file_bytes, true, out);
 }
 
 void gd_safetensors_free(gd_safetensors *h) {
@@ -208,8 +249,8 @@ static json_t *tensor_json(const gd_safetensor *t) {
             json_decref(shape);
             return NULL;
         }
-    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", "F32", "shape", shape, "data_offsets", (json_int_t)t->begin,
-                     (json_int_t)t->end);
+    return json_pack("{s:s, s:o, s:[I,I]}", "dtype", types[t->type].text, "shape", shape, "data_offsets",
+                     (json_int_t)t->begin, (json_int_t)t->end);
 }
 
 static json_t *header_json(const gd_safetensor *tensor, int count, const char *const *metadata) {
@@ -234,12 +275,10 @@ gd_status gd_safetensors_head(gd_safetensor *tensor, int count, const char *cons
             GD_FAIL(DATA, "tensor name '%.64s' cannot be stored; expected 1 to %d bytes", tensor[i].name,
                     GD_SAFETENSORS_NAME_MAX);
         tensor[i].begin = at;
-        at += (uint64_t)gd_shape_count(tensor[i].shape) * sizeof(float);
+        at += (uint64_t)gd_shape_count(tensor[i].shape) * types[tensor[i].type].bytes;
         tensor[i].end = at;
     }
-    json_t *root = header_json(tensor, count, metadata);
-    char *text = root ? json_dumps(root, JSON_COMPACT) : NULL; /* members in the order they were added */
-    json_decref(root);
+    char *text = gd__json_text(header_json(tensor, count, metadata), JSON_COMPACT);
     if (!text) GD_FAIL(NOMEM, "a safetensors header of %d tensors: no memory, or a name that is no UTF-8", count);
     size_t n = strlen(text), whole = (8 + n + GD_SAFETENSORS_ALIGN - 1) / GD_SAFETENSORS_ALIGN * GD_SAFETENSORS_ALIGN;
     char *out = whole - 8 <= GD_SAFETENSORS_HEADER_MAX ? malloc(whole) : NULL;

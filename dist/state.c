@@ -22,6 +22,11 @@ double gd__seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+uint64_t gd__seed(const gd_trainer *t) {
+    uint64_t mixed[2] = {t->config.seed, (uint64_t)t->counters.rollbacks};
+    return mixed[1] ? gd_hash64(mixed, sizeof mixed, 0) : mixed[0];
+}
+
 size_t gd__padded(size_t floats) { return (floats + GD__UNIT - 1) / GD__UNIT * GD__UNIT; }
 
 /* ---- layout ---- */
@@ -125,6 +130,8 @@ void gd__initialise_state(gd_trainer *t) {
             gd_net_init_param(nets[i].net, k, t->config.seed, purpose[nets[i].group] | (uint32_t)i << 16,
                               gd__slot_data(t, &t->slot[at]));
     }
+    if (t->config.schedule.adaptive.kind != GD_ADAPTIVE_NONE)
+        t->counters.adaptive.d_steps = t->counters.adaptive.next = t->config.schedule.d_steps;
     gd__arenas *g = &t->group[GD_GROUP_G];
     if (g->ema) memcpy(g->ema, g->param, g->count * sizeof(float));
     if (t->buffer_ema) memcpy(t->buffer_ema, t->buffer[0], t->buffer_count * sizeof(float));
@@ -161,10 +168,24 @@ static gd_status view_slot(gd_trainer *t, const gd__slot *s) {
     return GD_OK;
 }
 
+/* "pool/0": [size,H,W,C] in memory, [size,C,H,W] in files. */
+static gd_status view_pool(gd_trainer *t, int p) {
+    static const int file_perm[GD_RANK_MAX] = {0, 3, 1, 2};
+    const char *name = gd_arena_printf(t->arena, "pool/%d", p);
+    if (!name) GD_FAIL(NOMEM, "training state: no memory for names");
+    gd_state_tensor *x = &t->state.tensor[t->state.count++];
+    *x = (gd_state_tensor){.name = name, .shape = t->pool_image, .data = t->pool[p].image};
+    x->shape.dim[0] = t->config.pool_size;
+    memcpy(x->file_perm, file_perm, sizeof x->file_perm);
+    return GD_OK;
+}
+
 gd_status gd__make_view(gd_trainer *t) {
-    t->state.tensor = gd_arena_alloc(t->arena, 4 * ((size_t)t->n_slots + 1) * sizeof *t->state.tensor);
+    t->state.tensor =
+        gd_arena_alloc(t->arena, (4 * ((size_t)t->n_slots + 1) + GD__POOLS_MAX) * sizeof *t->state.tensor);
     if (!t->state.tensor) GD_FAIL(NOMEM, "training state: no memory for %d tensors", t->n_slots);
     for (int i = 0; i < t->n_slots; i++) GD_TRY(view_slot(t, &t->slot[i]));
+    for (int p = 0; p < t->n_pools; p++) GD_TRY(view_pool(t, p));
     t->state.seed = t->config.seed;
     t->state.recipe_fingerprint = t->config.recipe_fingerprint;
     t->state.data_fingerprint = t->data_fingerprint;
@@ -187,6 +208,8 @@ uint64_t gd__replica_hash(const gd_trainer *t) {
         for (int m = 0; m < 2; m++) h = hash_floats(a->moment[m], a->count, h);
         h = hash_floats(a->ema, a->count, h);
     }
+    for (int p = 0; p < t->n_pools; p++)
+        h = hash_floats(t->pool[p].image, (size_t)t->config.pool_size * t->pool_floats, h);
     h = hash_floats(t->buffer[0], t->buffer_count, h);
     return hash_floats(t->buffer_ema, t->buffer_count, h);
 }
@@ -195,4 +218,9 @@ uint64_t gd_trainer_state_hash(const gd_trainer *t) {
     gd_state s = t->state;
     s.counters = t->counters;
     return gd_state_hash(&s);
+}
+
+const gd_state *gd_trainer_state(gd_trainer *t) {
+    t->state.counters = t->counters;
+    return &t->state;
 }

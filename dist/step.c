@@ -4,8 +4,6 @@
 #include "dist/trainer.h"
 #include "dist/tree.h"
 
-static bool reads_data(gd_step_kind k) { return k != GD_STEP_G; }
-
 /* The next batch, cut into the local shards. Every rank leaves with one answer. */
 static gd_status load_batch(gd_trainer *t) {
     gd_batch b;
@@ -14,8 +12,11 @@ static gd_status load_batch(gd_trainer *t) {
     st = gd_comm_agree(t->comm, st);
     if (st != GD_OK) t->together = true;
     GD_TRY(st);
-    size_t bytes = (size_t)t->n * gd_sample_bytes(gd_dataset_shape(t->data, 0));
-    for (int64_t l = 0; l < t->local; l++) memcpy(t->real[l], (const char *)b.part[0] + (size_t)l * bytes, bytes);
+    for (int p = 0; p < gd_dataset_parts(t->data); p++) {
+        size_t bytes = (size_t)t->n * gd_sample_bytes(gd_dataset_shape(t->data, p));
+        for (int64_t l = 0; l < t->local; l++)
+            memcpy(t->batch[p][l], (const char *)b.part[p] + (size_t)l * bytes, bytes);
+    }
     t->now.data += b.wait_s;
     t->have_batch = t->config.overfit_batch; /* the loader starts at 0 then: gd__open_loader */
     return GD_OK;
@@ -37,33 +38,44 @@ static gd_status serve(gd_trainer *t) {
     return GD_OK;
 }
 
-/* The groups whose gradients are complete when phase `phase` of kind k has ended. */
-static gd_status end_of_phase(gd_trainer *t, gd_step_kind k, bool done) {
-    if (k == GD_STEP_D || (k == GD_STEP_DG_SHARED && !done) || k == GD_STEP_BOTH)
+/* Updates the groups whose gradients are complete at a pause (not done) or at the end of kind k. */
+static gd_status end_of_phase(gd_trainer *t, gd_step_kind k, bool done, int64_t draw) {
+    bool g_first = k == GD_STEP_GD_SHARED;
+    if (g_first && !done) GD_TRY(gd__turn_pools(t, draw));
+    if (k == GD_STEP_D || (k == GD_STEP_DG_SHARED && !done) || (g_first && done) || k == GD_STEP_BOTH)
         GD_TRY(gd__update_group(t, GD_GROUP_D));
-    if (k == GD_STEP_G || (k == GD_STEP_DG_SHARED && done) || k == GD_STEP_BOTH)
+    if (k == GD_STEP_G || (k == GD_STEP_DG_SHARED && done) || (g_first && !done) || k == GD_STEP_BOTH)
         GD_TRY(gd__update_group(t, GD_GROUP_G));
     return GD_OK;
 }
 
-static gd_status start_all(gd_trainer *t, gd_step_kind k, int64_t draw) {
+/* What the plan says to the graphs. */
+static void set_controls(gd_trainer *t) {
+    int64_t pick = t->config.gan.penalty.pick;
+    t->controls.noise_std[0] = (float)t->plan.noise_std;
+    t->controls.rate[0] = (float)t->plan.rate;
+    for (int64_t i = 0; i < pick; i++) t->controls.pick[i] = i == t->plan.pick;
+}
+
+static gd_status start_all(gd_trainer *t, const gd__kind_programs *p, int64_t draw) {
+    set_controls(t);
     for (int64_t l = 0; l < t->local; l++) {
-        gd_run_args a = {.seed = t->config.seed, .step = (uint64_t)draw, .sample = (uint64_t)((t->first + l) * t->n)};
+        gd_run_args a = {.seed = gd__seed(t), .step = (uint64_t)draw, .sample = (uint64_t)((t->first + l) * t->n)};
         if (l) memcpy(t->buffer[l], t->buffer[0], t->buffer_count * sizeof(float));
-        GD_TRY(gd_instance_start(t->kind[k].instance[l], &a, &t->pause[l]));
+        GD_TRY(gd_instance_start(p->instance[l], &a, &t->pause[l]));
     }
     return GD_OK;
 }
 
-static gd_status resume_all(gd_trainer *t, gd_step_kind k) {
-    for (int64_t l = 0; l < t->local; l++) GD_TRY(gd_instance_resume(t->kind[k].instance[l], &t->pause[l]));
+static gd_status resume_all(gd_trainer *t, const gd__kind_programs *p) {
+    for (int64_t l = 0; l < t->local; l++) GD_TRY(gd_instance_resume(p->instance[l], &t->pause[l]));
     return GD_OK;
 }
 
 /* What this rank hands over of each metric that this kind has; the others stay as they are. */
-static void collect_metrics(gd_trainer *t, gd_step_kind k) {
+static void collect_metrics(gd_trainer *t, const gd_program *p) {
     const gd_binding *b;
-    int n = gd_program_bindings(t->kind[k].program, &b);
+    int n = gd_program_bindings(p, &b);
     for (int i = 0; i < n; i++) {
         if (!b[i].is_output || strncmp(b[i].name, "metric:", 7)) continue;
         int m = gd__metric_index(t, b[i].name + 7);
@@ -76,30 +88,31 @@ static void collect_metrics(gd_trainer *t, gd_step_kind k) {
     }
 }
 
-/* Adds to the time of D up to the point where D's gradients are complete, then to that of G. */
+/* Adds to the time of the group whose gradients a phase ends with; what both share goes to the first. */
 static void book(gd_trainer *t, gd_step_kind k, bool done, double *since) {
     double now = gd__seconds();
-    bool g = k == GD_STEP_G || (k == GD_STEP_DG_SHARED && done);
+    bool g = k == GD_STEP_G || (k == GD_STEP_DG_SHARED && done) || (k == GD_STEP_GD_SHARED && !done);
     if (g) t->now.g_step += now - *since;
     else t->now.d_step += now - *since;
     *since = now;
 }
 
-gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int64_t draw) {
+gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t draw) {
+    const gd__kind_programs *p = &t->kind[k][t->kind[k][version].program ? version : GD__PLAIN];
     double since = gd__seconds();
-    if (reads_data(k)) GD_TRY(load_batch(t));
-    GD_TRY(start_all(t, k, draw));
+    if (gd_gan_step_reads(t->gan, k)) GD_TRY(load_batch(t));
+    GD_TRY(start_all(t, p, draw));
     while (t->pause[0].kind != GD_PAUSE_DONE) {
         if (t->pause[0].kind == GD_PAUSE_COLLECTIVE) {
             GD_TRY(serve(t));
         } else {
-            GD_TRY(end_of_phase(t, k, false));
+            GD_TRY(end_of_phase(t, k, false, draw));
             book(t, k, false, &since);
         }
-        GD_TRY(resume_all(t, k));
+        GD_TRY(resume_all(t, p));
     }
-    collect_metrics(t, k);
-    GD_TRY(end_of_phase(t, k, true));
+    collect_metrics(t, p->program);
+    GD_TRY(end_of_phase(t, k, true, draw));
     book(t, k, true, &since);
     return GD_OK;
 }

@@ -8,8 +8,17 @@
 
 /* ---- making ---- */
 
-/* Every rank knows these by itself; those of the programs come after them. */
-static const char *const own_metrics[GD__OWN_METRICS] = {"grad_norm_d", "grad_norm_g", "lr_d", "lr_g"};
+/* What every rank knows by itself; the metrics of the programs come after them. */
+static gd_status add_own_metrics(gd_trainer *t) {
+    static const char *const names[] = {"grad_norm_d", "grad_norm_g", "lr_d", "lr_g", "d_steps", "adaptive"};
+    size_t count = t->config.schedule.adaptive.kind == GD_ADAPTIVE_NONE ? 4 : 6;
+    int index;
+    for (size_t i = 0; i < count; i++) GD_TRY(gd__add_metric(t, names[i], &index));
+    for (int d = 0; d < GD_WATCH_DIRECTIONS; d++)
+        if (gd__spread_metric(t, d)) GD_TRY(gd__add_metric(t, gd__spread_metric(t, d), &index));
+    t->n_own = t->n_metrics;
+    return GD_OK;
+}
 
 static gd_status check_config(const gd_train_config *c) {
     if (c->executor->element_bytes(GD_F32) != sizeof(float))
@@ -20,14 +29,13 @@ static gd_status check_config(const gd_train_config *c) {
 
 /* What needs no other rank. */
 static gd_status prepare(gd_trainer *t) {
-    int index;
     GD_TRY(check_config(&t->config));
     t->arena = gd_arena_new();
     if (!t->arena) GD_FAIL(NOMEM, "trainer: no memory");
     GD_TRY(gd__divide(t, gd_comm_size(t->comm), gd_comm_rank(t->comm)));
     GD_TRY(gd_gan_new(&t->config.gan, &t->gan));
     GD_TRY(gd__layout_state(t));
-    for (int m = 0; m < GD__OWN_METRICS; m++) GD_TRY(gd__add_metric(t, own_metrics[m], &index));
+    GD_TRY(add_own_metrics(t));
     t->data_fingerprint = gd_dataset_fingerprint(t->data);
     return GD_OK;
 }
@@ -36,8 +44,10 @@ static gd_status build(gd_trainer *t) {
     GD_TRY(gd__make_programs(t));
     GD_TRY(gd__make_control(t));
     if (gd_comm_rank(t->comm) == 0) GD_TRY(gd__open_sampler(t));
+    GD_TRY(gd__open_looks(t));
     gd__initialise_state(t);
     GD_TRY(gd__make_view(t));
+    GD_TRY(gd__open_writer(t));
     return gd__open_loader(t);
 }
 
@@ -62,7 +72,9 @@ gd_status gd_trainer_new(gd_comm *comm, const gd_train_config *c, const gd_datas
 
 void gd_trainer_free(gd_trainer *t) {
     if (!t) return;
+    gd_writer_free(t->writer);
     gd_loader_close(t->loader);
+    gd__free_looks(t);
     gd__free_programs(t);
     gd__free_state(t);
     gd_gan_free(t->gan);
@@ -76,13 +88,15 @@ const gd_gan *gd_trainer_gan(const gd_trainer *t) { return t->gan; }
 
 /* ---- one iteration ---- */
 
-static gd_status run_plan(gd_trainer *t) {
+static gd_status run_plan(gd_trainer *t, const gd_plan_rules *rules) {
     const gd_schedule_spec *s = &t->config.schedule;
     t->now = (gd__measured){0};
     for (int m = 0; m < t->n_metrics * t->handed; m++) t->measured[m] = NAN;
     int64_t programs = gd_plan_programs(&t->plan, s);
     for (int64_t i = 0; i < programs; i++)
-        GD_TRY(gd__run_program(t, gd_plan_kind(&t->plan, s, i), (int64_t)t->plan.start.draws + i));
+        GD_TRY(gd__run_program(t, gd_plan_kind(&t->plan, s, i),
+                               gd_plan_penalised(&t->plan, rules, i) ? GD__PENALISED : GD__PLAIN,
+                               (int64_t)t->plan.start.draws + i));
     return GD_OK;
 }
 
@@ -129,30 +143,14 @@ static gd_status report(gd_trainer *t, const gd__control *c) {
     return gd_comm_agree(t->comm, st);
 }
 
-/* Saves. A save that fails ends the run only when nothing comes after it: older checkpoints stay. */
-static gd_status save(gd_trainer *t, bool last) {
-    if (!t->config.checkpoint_dir) return GD_OK;
-    char *path = NULL;
-    double start = gd__seconds();
-    t->state.counters = t->counters;
-    gd_status st = gd_checkpoint_save(t->comm, t->config.checkpoint_dir, &t->state, &path);
-    if (st == GD_OK && gd_comm_rank(t->comm) == 0) {
-        gd_status retained = gd_checkpoint_retain(t->config.checkpoint_dir, t->config.checkpoint_keep);
-        if (retained != GD_OK) GD_LOG(DIST, WARN, "older checkpoints stay: %s", gd_error_message());
-    }
-    if (gd_comm_rank(t->comm) == 0 && t->hooks.on_checkpoint)
-        t->hooks.on_checkpoint(t->hooks.ctx, t->counters.step, path ? path : "", gd__seconds() - start, st);
-    free(path);
-    return last ? st : GD_OK;
-}
-
 /* Wishes: 1 save and go on, 2 save and leave, 3 leave. */
 static gd_status finish_iteration(gd_trainer *t, const gd__control *c) {
     bool at_once = c->wish == 3, last = t->plan.flags & GD_PLAN_STOP;
     bool saving = !at_once && (t->plan.flags & GD_PLAN_SAVE || c->wish);
     GD_TRY(report(t, c));
     if (saving || t->plan.flags & GD_PLAN_CHECK) GD_TRY(gd__check_replicas(t));
-    if (saving) GD_TRY(save(t, last || c->wish == 2));
+    GD_TRY(gd_writer_advance(t->writer, c->writer));
+    if (saving) GD_TRY(gd__save(t, last || c->wish == 2));
     if (at_once)
         GD_FAIL(REQUEUE, "step %lld: left on request without saving; start again to go on from the last checkpoint",
                 (long long)t->counters.step);
@@ -161,16 +159,44 @@ static gd_status finish_iteration(gd_trainer *t, const gd__control *c) {
     return GD_OK;
 }
 
+/* What the schedule adapts to, over all ranks; NaN: not measured. */
+static double adaptive_value(const gd_trainer *t, const gd__control *c) {
+    int accuracy = gd__metric_index(t, "d_accuracy");
+    switch (t->config.schedule.adaptive.kind) {
+    case GD_ADAPTIVE_ACCURACY: return accuracy >= 0 ? c->metric[accuracy] : NAN;
+    case GD_ADAPTIVE_GRAD_RATIO:
+        return c->metric[gd__metric_index(t, "grad_norm_d")] / c->metric[gd__metric_index(t, "grad_norm_g")];
+    default: return NAN;
+    }
+}
+
+/* Decides how many D steps come, and logs how many there were and why. */
+static void adapt(gd_trainer *t, gd__control *c) {
+    const gd_adaptive_spec *s = &t->config.schedule.adaptive;
+    if (s->kind == GD_ADAPTIVE_NONE) return;
+    double value = adaptive_value(t, c);
+    c->metric[gd__metric_index(t, "d_steps")] = (double)t->plan.d_steps;
+    c->metric[gd__metric_index(t, "adaptive")] = value;
+    gd_adaptive_advance(s, value, &t->counters.adaptive);
+}
+
 static gd_status iterate(gd_trainer *t, const gd_plan_rules *rules) {
     gd__control c;
     double start = gd__seconds();
-    t->together = false; /* what fails inside a program fails on one rank */
-    GD_TRY(run_plan(t));
+    t->together = t->go_back = false; /* what fails inside a program fails on one rank */
+    GD_TRY(run_plan(t, rules));
+    if (t->plan.flags & GD_PLAN_LOOK) GD_TRY(gd__take_look(t));
     t->together = true;
+    /* The plan was made before the iteration in front of it had ended: what it learnt is known here alone. */
+    gd_counters before = t->counters;
     t->counters = gd_plan_after(&t->plan, rules);
     GD_TRY(gd__exchange_control(t, gd__seconds() - start, &c));
+    t->counters.adaptive = before.adaptive;
+    t->counters.watch = before.watch;
+    adapt(t, &c);
     keep_times(t, &c);
     GD_TRY(gd__check_finite(t, &c));
+    GD_TRY(gd__judge(t, &c));
     return finish_iteration(t, &c);
 }
 
@@ -179,13 +205,19 @@ static gd_status iterate(gd_trainer *t, const gd_plan_rules *rules) {
 static gd_plan_rules make_rules(const gd_trainer *t, int64_t until) {
     const gd_train_config *c = &t->config;
     gd_plan_rules r = {.schedule = c->schedule,
+                       .seed = gd__seed(t),
                        .global_batch = c->gan.global_batch,
+                       .pick = c->gan.penalty.pick,
+                       .penalty_every = c->gan.penalty.every,
+                       .no_g = c->gan.topology == GD_TOPOLOGY_CLASSIFIER,
                        .until = until,
                        .save_every = c->checkpoint_every,
                        .log_every = c->log_every,
                        .sample_every = c->sample_every,
-                       .check_every = c->check_every};
+                       .check_every = c->check_every,
+                       .look_every = gd__spread_metric(t, 0) ? c->watch.every : 0};
     for (int g = 0; g < GD_GROUP_COUNT; g++) r.optimizer[g] = c->optimizer[g];
+    for (int k = 0; k < GD_STEP_KIND_COUNT; k++) r.reads[k] = gd_gan_step_reads(t->gan, (gd_step_kind)k);
     return r;
 }
 
@@ -215,11 +247,20 @@ gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
     for (bool more = true; more;) {
         GD_TRY(gd_comm_ibcast_finish(t->comm));
         t->plan = t->next;
+        t->plan.start.adaptive = t->counters.adaptive; /* decided after this plan was made: it is for the next one */
         more = !(t->plan.flags & GD_PLAN_STOP);
         gd_counters after = gd_plan_after(&t->plan, &rules);
         if (more) GD_TRY(announce(t, &rules, &after));
         gd_status st = iterate(t, &rules);
         if (st != GD_OK && more) st = take_back(t, st);
+        if (st == GD_NUMERIC && t->go_back) {
+            GD_TRY(gd__go_back(t));
+            rules = make_rules(t, until);
+            GD_TRY(announce(t, &rules, &t->counters));
+            more = true;
+            continue;
+        }
+        if (st != GD_OK && st != GD_REQUEUE) st = gd__end_saving(t, st); /* who leaves at once does not wait */
         GD_TRY(st);
     }
     return GD_OK;

@@ -8,9 +8,11 @@
 
 #include "compute/exec.h"
 #include "data/dataset.h"
+#include "dist/checkpoint.h"
 #include "dist/comm.h"
 #include "dist/coordinator.h"
 #include "dist/optimizer.h"
+#include "dist/watch.h"
 #include "models/gan.h"
 
 /* Strings are borrowed: they outlive the trainer. */
@@ -22,6 +24,8 @@ typedef struct gd_train_config {
     double weight_clip;          /* every D parameter to [-c, c] after its update; 0: off           */
     double ema_decay;            /* of G; 0: off                                                    */
     int64_t ema_start;
+    bool ema_warmup;             /* decay t iterations after the start: min(decay, (1 + t) / (10 + t)) */
+    int64_t pool_size;           /* images per pool; 0: gan.pool is off too                         */
     int64_t total_steps;         /* what schedules count on                                         */
     int64_t shards;              /* 0: one per rank; else a multiple of the rank count: the same bits on
                                     every number of ranks that divides it                           */
@@ -30,10 +34,14 @@ typedef struct gd_train_config {
     int loader_workers, loader_depth;
     int64_t check_every;         /* replica hash check, in steps; 0: only when saving               */
     bool overfit_batch;          /* always the first batch                                          */
+    gd_watch_spec watch;
+    bool rollback_nonfinite;     /* a loss or gradient that is not finite: back to the newest checkpoint instead of
+                                    NUMERIC; see gd_trainer_run                                     */
     /* checkpoints */
     const char *checkpoint_dir;  /* NULL: none                                                      */
     int64_t checkpoint_every;    /* 0: only at the end                                              */
     int checkpoint_keep;
+    bool checkpoint_wait;        /* training waits while a checkpoint is written: needs no memory for a copy */
     const char *recipe_text;     /* resolved recipe, stored in the manifest                         */
     uint64_t recipe_fingerprint; /* of what may not change over a resume                            */
     const char *run_id;
@@ -73,6 +81,7 @@ typedef struct gd_trainer gd_trainer;
 typedef struct gd_train_cost {
     int64_t params[GD_GROUP_COUNT];
     size_t param_bytes, grad_bytes, optimizer_bytes, ema_bytes, activation_bytes, loader_bytes;
+    size_t snapshot_bytes;       /* this rank's share of a checkpoint, written while training goes on */
     size_t total_bytes;          /* of one rank, the process' own code and libraries not counted    */
     size_t reduce_bytes[GD_GROUP_COUNT];    /* all-reduced per update of that group                 */
     size_t collective_bytes;     /* of batch statistics per iteration                               */
@@ -91,7 +100,9 @@ GD_CHECKED gd_status gd_trainer_load(gd_trainer *t, const char *checkpoint);
 /* Newest good checkpoint below checkpoint_dir; *step 0 and OK when there is none at all; damaged ones
  * are skipped with a warning that says why. Collective. Errors: NOINPUT (some, none usable). */
 GD_CHECKED gd_status gd_trainer_resume(gd_trainer *t, int64_t *step);
-/* Runs until iteration `until` is done, saves, and returns. Collective.
+/* Runs until iteration `until` is done, saves, and returns. Collective. Going back (rollback_nonfinite, or a watcher):
+ * the newest checkpoint from before the trouble is loaded, later ones become undone-step-*, and training goes on from
+ * there with another seed on the data that follows; hooks see those steps again. At most three times a run.
  * Errors: REQUEUE (saved on request), NUMERIC, DIVERGED, PEER, what hooks return. */
 GD_CHECKED gd_status gd_trainer_run(gd_trainer *t, int64_t until);
 int64_t gd_trainer_step(const gd_trainer *t);
@@ -99,9 +110,15 @@ const gd_gan *gd_trainer_gan(const gd_trainer *t); /* owner: t */
 /* Order-independent xxh3 over every tensor and counter of the training state; equal on all ranks.
  * Not collective. */
 uint64_t gd_trainer_state_hash(const gd_trainer *t);
+/* The training state of this rank, its values where the trainer has them. Before the first step they may be set
+ * (weights trained elsewhere). owner: t. Not collective. */
+const gd_state *gd_trainer_state(gd_trainer *t);
 /* n images of the generator (EMA when there is one and `ema`) for latents z [n,Z]; out
  * [n,H,W,C] in the generator's range. Rank 0 only. Errors: INTERNAL on other ranks, the executor's. */
 GD_CHECKED gd_status gd_trainer_sample(gd_trainer *t, int64_t n, const float *z, bool ema, float *out);
+/* n images [n,H,W,C], in the generators' range, through the generator of `direction` (gd_gan_translator),
+ * image by image. Rank 0 only, topologies paired and two-way. Errors: INTERNAL on other ranks, the executor's. */
+GD_CHECKED gd_status gd_trainer_translate(gd_trainer *t, int direction, int64_t n, const float *x, bool ema, float *out);
 /* Seconds per phase of the last run: D step, G step, exchange, optimiser, data. For bench. */
 typedef struct gd_train_times {
     double d_step, g_step, reduce, optimizer, data, total; /* medians per iteration */

@@ -4,9 +4,11 @@
  *   programs.c  one program per step kind, one instance per local shard
  *   step.c      runs one program: data in, collectives, gradients out
  *   update.c    all-reduce, norms, optimiser, moving average
+ *   pool.c      image pools        adaptive.c  how many D updates
  *   control.c   what ranks tell each other after an iteration; replica check
- *   train.c     the loop: plans, hooks, saving
- *   resume.c    loading        sampler.c  pictures        estimate.c  what a run would cost */
+ *   watching.c  watchers: looks at samples, and what follows
+ *   train.c     the loop: plans, hooks        saving.c  checkpoints
+ *   resume.c    loading, going back        sampler.c  pictures        estimate.c  what a run would cost */
 #ifndef GANDIST_DIST_TRAINER_H
 #define GANDIST_DIST_TRAINER_H
 
@@ -15,8 +17,9 @@
 #include "dist/checkpoint.h"
 #include "dist/reduce.h"
 #include "dist/train.h"
+#include "dist/writer.h"
 
-enum { GD__METRICS_MAX = 32, GD__OWN_METRICS = 4 };
+enum { GD__METRICS_MAX = 40 };
 enum { GD__UNIT = 16 /* floats of one cache line: what arenas are padded to */ };
 
 /* One stored tensor: where it lies in the arenas of its group (or, a buffer, in those of buffers). */
@@ -40,6 +43,28 @@ typedef struct gd__kind_programs {
     gd_program *program;  /* NULL: the schedule does not need this kind                  */
     gd_instance **instance; /* per local shard                                           */
 } gd__kind_programs;
+
+/* A program is looked up by its kind and by whether it computes the penalty; where the penalty is in all
+ * of them or in none, only the first of the two exists. */
+enum { GD__PLAIN, GD__PENALISED, GD__VERSIONS };
+
+enum { GD__POOLS_MAX = 2 };
+typedef struct gd__pool {
+    float *image;         /* pool_size images: state, equal on all ranks                 */
+    float **made, **given; /* per local shard: this step's images, and those that D sees */
+} gd__pool;
+
+/* What control inputs are bound to: each starts a cache line of one piece of memory. */
+typedef struct gd__controls {
+    float *noise_std, *rate;
+    float *pick;          /* one-hot                                                     */
+} gd__controls;
+
+/* Inputs of the generator of one direction that a watcher looks at, and what it makes of them; rank 0. */
+typedef struct gd__look {
+    int n;
+    float *in, *out;
+} gd__look;
 
 /* What one iteration has measured on this rank. */
 typedef struct gd__measured {
@@ -71,16 +96,26 @@ struct gd_trainer {
     gd_state state;       /* view of all of it, for checkpoints                          */
     uint64_t data_fingerprint;
     /* running */
-    gd__kind_programs kind[GD_STEP_KIND_COUNT];
+    gd__kind_programs kind[GD_STEP_KIND_COUNT][GD__VERSIONS];
     void **memory;        /* per local shard: activations, shared by all kinds           */
     size_t memory_bytes;
-    void **real;          /* per local shard: one batch                                  */
+    void **batch[GD_PARTS_MAX]; /* of each part of the data set, per local shard: one batch */
+    gd__controls controls;
+    int n_pools;
+    gd__pool pool[GD__POOLS_MAX];
+    gd_shape pool_image;  /* of one image                                                */
+    size_t pool_floats;
+    int32_t *pool_give, *pool_keep;    /* decisions of one turn                          */
+    float *pool_mine, *pool_all;       /* images that this rank, that all ranks made      */
     gd_pause *pause;      /* per local shard                                             */
     const float **part;   /* scratch for sums over local shards                          */
     gd_loader *loader;
     bool have_batch;      /* overfit_batch: the one batch is there                       */
     bool together;        /* an error now would be known to all ranks                    */
-    int n_metrics;
+    bool go_back;         /* the error of this iteration is to be answered by going back */
+    int sickness;         /* the gd_watch that it is from; GD_WATCH_COUNT: not finite    */
+    gd__look look[GD_WATCH_DIRECTIONS];
+    int n_metrics, n_own; /* the first n_own of them every rank knows by itself          */
     const char *metric[GD__METRICS_MAX];
     float *metric_value;  /* local x METRICS_MAX x UNIT                                  */
     double *shard_value;  /* per local shard: scratch                                    */
@@ -90,12 +125,13 @@ struct gd_trainer {
     double *measured, *leaf_value;
     gd__measured now;
     void *control;        /* one control word per rank, and this one's                   */
+    gd_writer *writer;    /* NULL: no checkpoints                                        */
     uint64_t *hash;       /* per rank                                                    */
     gd_step_plan plan, next;
     /* sampling, rank 0 */
-    gd_program *sampler;
-    gd_instance *sampler_instance;
-    float *sampler_z, *sampler_image;
+    gd_program *sampler[2];            /* of latents in [0], or the translators of both directions */
+    gd_instance *sampler_instance[2];
+    float *sampler_in, *sampler_image;
     /* times of the last iterations, for medians */
     float times[GD__TIMES][GD__TIMES_MAX];
     int64_t n_times;
@@ -110,7 +146,8 @@ void *gd__aligned(size_t bytes);
 double gd__seconds(void);
 size_t gd__padded(size_t floats);
 
-/* state.c */
+/* state.c. What random numbers are keyed by: the recipe's seed, and another one each time the run went back. */
+uint64_t gd__seed(const gd_trainer *t);
 GD_CHECKED gd_status gd__layout_state(gd_trainer *t);    /* slots and sizes, no memory              */
 GD_CHECKED gd_status gd__allocate_state(gd_trainer *t);  /* collective: gradients lie in a window   */
 void gd__initialise_state(gd_trainer *t);
@@ -122,9 +159,13 @@ float *gd__slot_data(const gd_trainer *t, const gd__slot *s);
 
 /* programs.c */
 GD_CHECKED gd_status gd__divide(gd_trainer *t, int ranks, int rank);
-bool gd__kind_needed(const gd_schedule_spec *s, gd_step_kind k);
-GD_CHECKED gd_status gd__make_program(const gd_trainer *t, gd_step_kind k, gd_program **out);
-GD_CHECKED gd_status gd__make_sampler(const gd_trainer *t, gd_program **out);
+/* Whether any plan of this schedule runs the kind in this version. */
+bool gd__kind_needed(const gd_trainer *t, gd_step_kind k, int version);
+GD_CHECKED gd_status gd__make_program(const gd_trainer *t, gd_step_kind k, int version, gd_program **out);
+/* The program that makes samples (direction 0) or translates; *out NULL: this topology has none. */
+GD_CHECKED gd_status gd__make_sampler(const gd_trainer *t, int direction, gd_program **out);
+/* Floats that samplers read and write in one run. */
+void gd__sampler_room(const gd_trainer *t, size_t *in, size_t *out);
 GD_CHECKED gd_status gd__make_programs(gd_trainer *t);   /* all kinds, memory, bindings             */
 void gd__free_programs(gd_trainer *t);
 enum { GD__SAMPLER_BATCH = 32 };
@@ -133,8 +174,13 @@ GD_CHECKED gd_status gd__open_sampler(gd_trainer *t);
 int gd__metric_index(const gd_trainer *t, const char *name); /* -1: none */
 GD_CHECKED gd_status gd__add_metric(gd_trainer *t, const char *name, int *index); /* or finds it */
 
-/* step.c: runs program i of the plan, updates included. Collective. */
-GD_CHECKED gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int64_t draw);
+/* step.c: runs a program, updates included. Collective. */
+GD_CHECKED gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t draw);
+
+/* pool.c. Memory of the pools, if the topology has some; their turn in program run `draw` (collective). */
+GD_CHECKED gd_status gd__make_pools(gd_trainer *t);
+void gd__free_pools(gd_trainer *t);
+GD_CHECKED gd_status gd__turn_pools(gd_trainer *t, int64_t draw);
 
 /* update.c: after the gradients of a group are complete on this rank. Collective. */
 GD_CHECKED gd_status gd__update_group(gd_trainer *t, gd_group g);
@@ -149,16 +195,37 @@ typedef struct gd__control {
     double bad_value;
     double seconds, data, comm; /* slowest rank */
     double metric[GD__METRICS_MAX]; /* over all shards; NaN: not in this iteration */
+    int writer;           /* the strongest gd_writer_word                                */
 } gd__control;
 GD_CHECKED gd_status gd__make_control(gd_trainer *t);
 void gd__free_control(gd_trainer *t);
 GD_CHECKED gd_status gd__exchange_control(gd_trainer *t, double seconds, gd__control *out); /* collective */
 /* NUMERIC, on all ranks alike, when the iteration had a loss or gradient that is not finite. */
-GD_CHECKED gd_status gd__check_finite(const gd_trainer *t, const gd__control *c);
+GD_CHECKED gd_status gd__check_finite(gd_trainer *t, const gd__control *c);
 /* DIVERGED, on all ranks alike, when replicas do not hold the same bytes. Collective. */
 GD_CHECKED gd_status gd__check_replicas(gd_trainer *t);
 
+/* watching.c. Inputs to look at; rank 0 has them, a run without that watcher has none. */
+GD_CHECKED gd_status gd__open_looks(gd_trainer *t);
+void gd__free_looks(gd_trainer *t);
+size_t gd__looks_bytes(const gd_trainer *t);
+const char *gd__spread_metric(const gd_trainer *t, int direction); /* NULL: is not looked at */
+/* Measures the spread of samples. Not collective. */
+GD_CHECKED gd_status gd__take_look(gd_trainer *t);
+/* Adds an iteration to the watchers' history. NUMERIC, on all ranks alike, with go_back set or not, when one of them
+ * says so. */
+GD_CHECKED gd_status gd__judge(gd_trainer *t, const gd__control *c);
+
+/* saving.c, all collective. Starts a save; last: and waits for it. */
+GD_CHECKED gd_status gd__open_writer(gd_trainer *t);
+GD_CHECKED gd_status gd__save(gd_trainer *t, bool last);
+/* Waits for the save under way and returns st, with its message. */
+GD_CHECKED gd_status gd__end_saving(gd_trainer *t, gd_status st);
+
 /* resume.c */
 GD_CHECKED gd_status gd__open_loader(gd_trainer *t);
+/* After a NUMERIC, whose message is this thread's record. Loads the newest checkpoint from before the sickness began, and moves on from it
+ * with another seed, on data that was not seen since. Collective. Errors: NUMERIC where that cannot be done. */
+GD_CHECKED gd_status gd__go_back(gd_trainer *t);
 
 #endif

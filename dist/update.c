@@ -40,9 +40,11 @@ static void move_average(float *restrict ema, const float *restrict x, size_t n,
 static void update_ema(gd_trainer *t) {
     gd__arenas *a = &t->group[GD_GROUP_G];
     if (!a->ema) return;
-    float decay = t->plan.step > t->config.ema_start ? (float)t->config.ema_decay : 0;
-    move_average(a->ema, a->param, a->count, decay);
-    move_average(t->buffer_ema, t->buffer[0], t->buffer_count, decay);
+    double decay = t->plan.step > t->config.ema_start ? t->config.ema_decay : 0;
+    double n = (double)(t->plan.step - t->config.ema_start);
+    if (t->config.ema_warmup && decay > 0) decay = fmin(decay, (1 + n) / (10 + n));
+    move_average(a->ema, a->param, a->count, (float)decay);
+    move_average(t->buffer_ema, t->buffer[0], t->buffer_count, (float)decay);
 }
 
 void gd__watch(gd_trainer *t, int metric, double value) {

@@ -58,7 +58,10 @@ static gd_status prepare(bench_run *b, const char *path) {
     gd_status st = gd_recipe_load(path, &o, &b->recipe);
     if (st == GD_OK) st = gd_setup_dataset(b->recipe, &spec);
     if (st == GD_OK) st = gd_dataset_open(&spec, &b->data);
-    if (st == GD_OK) st = gd_setup_train(b->recipe, gd_dataset_shape(b->data, 0), &b->setup);
+    if (st == GD_OK) {
+        gd_setup_data facts = gd_setup_data_of(b->data);
+        st = gd_setup_train(b->recipe, &facts, &b->setup);
+    }
     return gd_comm_agree(b->comm, st);
 }
 

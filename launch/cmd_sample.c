@@ -36,7 +36,7 @@ static float *new_latents(const gd_trained *t, int64_t n) {
 }
 
 static void draw(const gd_trained *t, uint64_t seed, int64_t n, float *z) {
-    gd_latents_draw(seed, gd_trained_latent_uniform(t), n, gd_trained_latent(t), z);
+    gd_latents_draw(seed, gd_trained_law(t), n, gd_trained_latent(t), z);
 }
 
 /* ---- sample ---- */

@@ -13,13 +13,13 @@
 #include "dist/checkpoint.h"
 #include "launch/commands.h"
 #include "launch/cost.h"
-#include "launch/latents.h"
-#include "launch/pictures.h"
 #include "launch/progress.h"
 #include "launch/report.h"
 #include "launch/run_folder.h"
 #include "launch/session.h"
 #include "launch/setup.h"
+#include "launch/sheets.h"
+#include "launch/start.h"
 #include "launch/tensorboard.h"
 #include "launch/version.h"
 
@@ -62,10 +62,11 @@ typedef struct train_run {
     gd_setup setup;
     char out[2048], checkpoints[2100];
     gd_run_folder *folder; /* rank 0, as the next ones */
+    gd_start *start;
     gd_tensorboard *board;
     gd_progress progress;
     gd_trainer *trainer;
-    float *latents, *samples; /* of the sample sheet, rank 0 */
+    gd_sheet *sheet; /* NULL: the topology has none */
     char last_sheet[4096], last_checkpoint[4096];
 } train_run;
 
@@ -77,8 +78,7 @@ static void train_release(train_run *t) {
     gd_dataset_close(t->data);
     gd_recipe_free(t->recipe);
     free(t->recipe_text);
-    free(t->latents);
-    free(t->samples);
+    gd_sheet_close(t->sheet);
 }
 
 static bool is_root(const train_run *t) { return gd_comm_rank(t->comm) == 0; }
@@ -92,20 +92,14 @@ static gd_status on_metrics(void *ctx, const gd_metrics *m) {
     return gd_run_folder_metrics(t->folder, m);
 }
 
-static gd_shape image_shape(const train_run *t, int64_t n) {
-    gd_sample_shape s = gd_dataset_shape(t->data, 0);
-    return gd_shape4(n, s.height, s.width, s.channels);
-}
-
 static gd_status on_samples(void *ctx, int64_t step) {
     train_run *t = ctx;
-    int64_t n = t->recipe->log.samples.n;
     char name[64], text[128];
+    if (!t->sheet) return GD_OK;
     snprintf(name, sizeof name, "samples/step-%09lld.png", (long long)step);
     snprintf(text, sizeof text, "%s, step %lld", t->recipe->name, (long long)step);
-    GD_TRY(gd_trainer_sample(t->trainer, n, t->latents, true, t->samples));
     snprintf(t->last_sheet, sizeof t->last_sheet, "%s", gd_run_folder_path(t->folder, name));
-    GD_TRY(gd_pictures_sheet(t->last_sheet, t->samples, (int)n, image_shape(t, n), t->setup.config.gan.range, 0, text));
+    GD_TRY(gd_sheet_write(t->sheet, t->trainer, t->last_sheet, text));
     return gd_tensorboard_image(t->board, step, "samples", t->last_sheet);
 }
 
@@ -113,6 +107,11 @@ static gd_status on_samples(void *ctx, int64_t step) {
 static void write_report(train_run *t) {
     if (gd_report_write(t->out, t->recipe->name) != GD_OK)
         GD_LOG(LAUNCH, WARN, "the page of this run could not be written: %s", gd_error_message());
+}
+
+static int poll(void *ctx) {
+    const train_run *t = ctx;
+    return gd_start_lost(t->start) ? 3 : gd_session_signal(NULL);
 }
 
 static void on_checkpoint(void *ctx, int64_t step, const char *path, double seconds, gd_status st) {
@@ -191,7 +190,8 @@ static gd_status recipe_difference(const char *before, const char *now, char **o
 static gd_status prepare(train_run *t) {
     GD_TRY(load_recipe(t));
     GD_TRY(open_data(t));
-    gd_status st = gd_setup_train(t->recipe, gd_dataset_shape(t->data, 0), &t->setup);
+    gd_setup_data facts = gd_setup_data_of(t->data);
+    gd_status st = gd_setup_train(t->recipe, &facts, &t->setup);
     GD_TRY(gd_comm_agree(t->comm, st));
     gd_train_config *c = &t->setup.config;
     c->executor = gd_executor_cpu();
@@ -207,19 +207,11 @@ static gd_status prepare(train_run *t) {
 }
 
 static gd_status open_folder(train_run *t) {
+    if (t->opt.fresh) GD_TRY(gd_start_check(t->out));
     GD_TRY(gd_run_folder_open(t->out, t->opt.fresh, &t->folder));
+    GD_TRY(gd_start_begin(t->out, t->recipe_text, gd_comm_size(t->comm), &t->start));
     GD_TRY(gd_file_write(gd_run_folder_path(t->folder, "recipe.yaml"), t->recipe_text, strlen(t->recipe_text)));
     return gd_version_write(gd_run_folder_path(t->folder, "build.json"), t->comm, &t->layout);
-}
-
-static gd_status prepare_samples(train_run *t) {
-    int64_t n = t->recipe->log.samples.n, z = t->setup.config.gan.generator.latent;
-    gd_shape s = image_shape(t, n);
-    t->latents = malloc((size_t)(n * z) * sizeof *t->latents);
-    t->samples = malloc((size_t)gd_shape_count(s) * sizeof *t->samples);
-    if (!t->latents || !t->samples) GD_FAIL(NOMEM, "%lld samples", (long long)n);
-    gd_latents_draw(0, t->setup.config.gan.latent_uniform, n, z, t->latents);
-    return GD_OK;
 }
 
 /* Where the run stands before its first step: 0, or the step of the checkpoint that was loaded. */
@@ -306,7 +298,7 @@ static void print_end(const train_run *t, gd_status st) {
 static gd_status train(train_run *t) {
     gd_status st = is_root(t) ? open_folder(t) : GD_OK;
     GD_TRY(gd_comm_agree(t->comm, st));
-    gd_train_hooks hooks = {t, on_metrics, on_samples, on_checkpoint, gd_session_signal};
+    gd_train_hooks hooks = {t, on_metrics, on_samples, on_checkpoint, poll};
     GD_TRY(gd_trainer_new(t->comm, &t->setup.config, t->data, &hooks, &t->trainer));
     int64_t from, until = t->opt.steps ? t->opt.steps : t->recipe->train.steps;
     GD_TRY(resume(t, &from));
@@ -314,7 +306,7 @@ static gd_status train(train_run *t) {
     if (is_root(t)) {
         st = gd_run_folder_rewind(t->folder, from);
         if (st == GD_OK) st = gd_tensorboard_open(gd_run_folder_path(t->folder, "tb"), from, &t->board);
-        if (st == GD_OK) st = prepare_samples(t);
+        if (st == GD_OK) st = gd_sheet_open(t->recipe, &t->setup.config.gan, &t->sheet);
         print_start(t, from, until);
         gd_progress_begin(&t->progress,
                           t->opt.quiet  ? GD_PROGRESS_QUIET
@@ -366,6 +358,9 @@ static gd_status run(int argc, char **argv) {
     GD_TRY(check_options(&t.opt));
     GD_TRY(gd_session_begin(&t.comm, &t.layout));
     gd_status st = run_prepared(&t);
+    gd_trainer_free(t.trainer); /* its writer may be at work in the folder */
+    t.trainer = NULL;
+    gd_start_end(t.start, st);
     train_release(&t);
     return st;
 }

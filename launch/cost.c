@@ -48,6 +48,7 @@ static void print_text(const gd_train_cost *k, size_t process, int64_t global, i
     print_bytes(out, "moving average", k->ema_bytes);
     print_bytes(out, "activations, scratch", k->activation_bytes);
     print_bytes(out, "data", k->loader_bytes);
+    print_bytes(out, "snapshot", k->snapshot_bytes);
     print_bytes(out, "program, libraries", process);
     print_bytes(out, "total", k->total_bytes);
     fprintf(out, "all-reduced\n");
@@ -64,11 +65,12 @@ static void print_text(const gd_train_cost *k, size_t process, int64_t global, i
 static void print_json(const gd_train_cost *k, int ranks, double seconds, FILE *out) {
     fprintf(out,
             "{\"params_g\":%lld,\"params_d\":%lld,\"ranks\":%d,\"param_bytes\":%zu,\"grad_bytes\":%zu,"
-            "\"optimizer_bytes\":%zu,\"ema_bytes\":%zu,\"activation_bytes\":%zu,\"loader_bytes\":%zu,"
+            "\"optimizer_bytes\":%zu,\"ema_bytes\":%zu,\"activation_bytes\":%zu,\"loader_bytes\":%zu,\"snapshot_"
+            "bytes\":%zu,"
             "\"total_bytes\":%zu,\"reduce_bytes_g\":%zu,\"reduce_bytes_d\":%zu,\"collective_bytes\":%zu,"
             "\"flops\":%.0f,\"seconds\":%.6f}\n",
             (long long)k->params[GD_GROUP_G], (long long)k->params[GD_GROUP_D], ranks, k->param_bytes, k->grad_bytes,
-            k->optimizer_bytes, k->ema_bytes, k->activation_bytes, k->loader_bytes, k->total_bytes,
+            k->optimizer_bytes, k->ema_bytes, k->activation_bytes, k->loader_bytes, k->snapshot_bytes, k->total_bytes,
             k->reduce_bytes[GD_GROUP_G], k->reduce_bytes[GD_GROUP_D], k->collective_bytes, k->flops, seconds);
 }
 

@@ -4,16 +4,28 @@
 
 #include "base/rng.h"
 
-void gd_latents_draw(uint64_t first, bool uniform, int64_t n, int64_t size, float *z) {
+static void draw_uniform(const gd_rng *r, uint64_t seed, double half, int64_t size, float *z) {
+    gd_rng_uniform(r, seed, 0, (uint32_t)size, z);
+    for (int64_t j = 0; j < size; j++) z[j] = (float)(half * (2 * (double)z[j] - 1));
+}
+
+static void onto_sphere(int64_t size, float *z) {
+    double squares = 0;
+    for (int64_t j = 0; j < size; j++) squares += (double)z[j] * z[j];
+    for (int64_t j = 0; j < size; j++) z[j] = (float)(z[j] / sqrt(squares));
+}
+
+void gd_latents_draw(uint64_t first, gd_latent law, int64_t n, int64_t size, float *z) {
     gd_rng r = {.purpose = GD_PURPOSE_SAMPLES, .step = 0};
     for (int64_t i = 0; i < n; i++) {
         float *row = z + i * size;
-        if (!uniform) {
-            gd_rng_normal(&r, first + (uint64_t)i, 0, (uint32_t)size, row);
+        uint64_t seed = first + (uint64_t)i;
+        if (law == GD_LATENT_UNIFORM || law == GD_LATENT_UNIT_UNIFORM) {
+            draw_uniform(&r, seed, law == GD_LATENT_UNIFORM ? 1 : sqrt(3), size, row);
             continue;
         }
-        gd_rng_uniform(&r, first + (uint64_t)i, 0, (uint32_t)size, row);
-        for (int64_t j = 0; j < size; j++) row[j] = 2 * row[j] - 1;
+        gd_rng_normal(&r, seed, 0, (uint32_t)size, row);
+        if (law == GD_LATENT_SPHERE) onto_sphere(size, row);
     }
 }
 

@@ -9,7 +9,7 @@
 
 #include "base/status.h"
 
-enum { GD_LIST_MAX = 64 };
+enum { GD_LIST_MAX = 4096 }; /* words of one command: the files that a shell pattern stands for, say */
 
 /* Texts collected from an option that may be given several times, or from plain arguments. */
 typedef struct gd_text_list {

@@ -12,9 +12,29 @@ static uint8_t to_byte(float v, gd_range range) {
     return (uint8_t)(b <= 0 || isnan(b) ? 0 : b >= 255 ? 255 : b + 0.5f);
 }
 
+void gd_pictures_bytes(const float *x, size_t count, gd_range range, uint8_t *out) {
+    for (size_t i = 0; i < count; i++) out[i] = to_byte(x[i], range);
+}
+
+void gd_pictures_floats(const uint8_t *x, size_t count, gd_range range, float *out) {
+    for (size_t i = 0; i < count; i++) out[i] = range == GD_RANGE_UNIT ? x[i] / 255.0f : x[i] / 127.5f - 1;
+}
+
+gd_status gd_pictures_tile(const float *x, int height, int width, int channels, int as, gd_range range, gd_image *out) {
+    size_t pixels = (size_t)height * (size_t)width;
+    uint8_t *p = malloc(pixels * (size_t)as);
+    if (!p) GD_FAIL(NOMEM, "a picture of %d x %d pixels", width, height);
+    if (as == channels) gd_pictures_bytes(x, pixels * (size_t)as, range, p);
+    else
+        for (size_t i = 0; i < pixels; i++)
+            for (int c = 0; c < as; c++) p[i * (size_t)as + (size_t)c] = to_byte(x[i], range);
+    *out = (gd_image){height, width, as, p};
+    return GD_OK;
+}
+
 static void to_image(const float *x, gd_shape s, gd_range range, uint8_t *pixels, gd_image *out) {
     size_t count = (size_t)(s.dim[1] * s.dim[2] * s.dim[3]);
-    for (size_t i = 0; i < count; i++) pixels[i] = to_byte(x[i], range);
+    gd_pictures_bytes(x, count, range, pixels);
     *out = (gd_image){(int)s.dim[1], (int)s.dim[2], (int)s.dim[3], pixels};
 }
 

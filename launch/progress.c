@@ -71,6 +71,9 @@ void gd_progress_show(gd_progress *p, const gd_metrics *m) {
     n = add(line, sizeof line, n, "G", value_of(m, "loss_g"));
     n = add(line, sizeof line, n, "D(real)", value_of(m, "d_real"));
     n = add(line, sizeof line, n, "D(fake)", value_of(m, "d_fake"));
+    n = add(line, sizeof line, n, "L1", value_of(m, "l1"));
+    n = add(line, sizeof line, n, "cycle", value_of(m, "cycle_a") + value_of(m, "cycle_b"));
+    n = add(line, sizeof line, n, "accuracy", value_of(m, "accuracy"));
     if (m->exposed_comm_s > 0 && m->seconds > 0)
         n += snprintf(line + n, sizeof line - (size_t)n, "  comm %.0f %%", 100 * m->exposed_comm_s / m->seconds);
     snprintf(line + n, sizeof line - (size_t)n, "  left %s", left);

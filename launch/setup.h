@@ -10,13 +10,22 @@
 
 /* Specs borrow strings of r. Errors: CONFIG. */
 GD_CHECKED gd_status gd_setup_dataset(const gd_recipe *r, gd_dataset_spec *out);
-/* image: the shape the data set delivers. *layers: storage for explicit layer lists, freed with
- * gd_setup_free after the trainer was made. Errors: CONFIG, NOMEM. */
+
+/* What the settings need to know of the data: without the set itself, runs are opened where it is not. */
+typedef struct gd_setup_data {
+    int parts;                           /* one, or two of two domains; labels count as a part too */
+    gd_sample_shape part[GD_PARTS_MAX];
+    int classes;                         /* of labels; 0: none                                     */
+} gd_setup_data;
+gd_setup_data gd_setup_data_of(const gd_dataset *d);
+
+/* *layers: storage for explicit layer lists, freed with gd_setup_free after the trainer was made. */
 typedef struct gd_setup {
     gd_train_config config;
     gd_layer_spec *layers[GD_GROUP_COUNT];
 } gd_setup;
-GD_CHECKED gd_status gd_setup_train(const gd_recipe *r, gd_sample_shape image, gd_setup *out);
+/* d: of the set that gd_setup_dataset describes. On failure nothing is left to free. Errors: CONFIG, NOMEM. */
+GD_CHECKED gd_status gd_setup_train(const gd_recipe *r, const gd_setup_data *d, gd_setup *out);
 void gd_setup_free(gd_setup *s);
 
 #endif

@@ -9,8 +9,7 @@ enum { WIDTH = 64, BASE = 4 };
 
 static bool scheme(gd__build *b, int *base, int *levels) {
     const gd_net_spec *n = b->spec;
-    int64_t size = n->height, step = 1;
-    *levels = 0;
+    int64_t size = n->height;
     if (n->height != n->width_px)
         GD__BUILD_FAIL(b, "%s: dcgan makes square images, not %lldx%lld; crop them square or use `layers:`",
                        gd__role(n), (long long)n->height, (long long)n->width_px);
@@ -18,7 +17,8 @@ static bool scheme(gd__build *b, int *base, int *levels) {
         GD__BUILD_FAIL(b, "%s: dcgan takes image sizes from %d to 1024, not %lld", gd__role(n), 2 * BASE,
                        (long long)size);
     if (b->st != GD_OK) return false;
-    for (; size / (2 * step) >= BASE; step *= 2) ++*levels;
+    *levels = gd__halvings(size, BASE);
+    int64_t step = (int64_t)1 << *levels;
     if (size % step) {
         GD__BUILD_FAIL(b, "%s: dcgan halves the image %d times: %lld is not a multiple of %lld; nearest %lld or %lld",
                        gd__role(n), *levels, (long long)size, (long long)step, (long long)(size / step * step),

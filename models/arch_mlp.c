@@ -26,8 +26,6 @@ int gd__arch_mlp(gd__build *b) {
                        role);
     int64_t depth = n->depth ? n->depth : DEPTH;
     int64_t width = n->width ? n->width : act == GD__ACT_MAXOUT ? MAXOUT_WIDTH : WIDTH;
-    if (width > 1 << 20)
-        GD__BUILD_FAIL(b, "%s.width: %lld units; expected at most %d", role, (long long)width, 1 << 20);
     /* Uniform with He's variance (the toy networks of Gulrajani et al. 2017), last layer Glorot's. */
     if (!b->rule_given) b->rule = GD__INIT_HE_UNIFORM;
 
@@ -39,7 +37,7 @@ int gd__arch_mlp(gd__build *b) {
     }
     x = gd__dropout(b, x, n->dropout);
     if (!b->rule_given) b->rule = GD__INIT_GLOROT_UNIFORM;
-    if (!n->generator) return gd__dense(b, x, gd__seq_name(&s), 1, true);
+    if (!n->generator) return gd__dense(b, x, gd__seq_name(&s), n->classes ? n->classes : 1, true);
     x = gd__dense(b, x, gd__seq_name(&s), n->height * n->width_px * n->channels, true);
     x = gd__reshape(b, x, n->height, n->width_px, n->channels);
     return gd__activate(b, x, gd__output_act(b), 0);

@@ -45,30 +45,49 @@ gd_init gd__init_weight(gd__init_rule rule, double gain, gd__fans f) {
     case GD__INIT_PYTORCH: return uniform(1 / sqrt(torch_fan_in(f)));
     case GD__INIT_HE_UNIFORM: return wgan_gp(f, true);
     case GD__INIT_GLOROT_UNIFORM: return wgan_gp(f, false);
+    case GD__INIT_PYTORCH_0: return uniform(1 / sqrt(f.in * f.taps));
     default: return normal(gain > 0 ? gain : 0.02);
     }
 }
 
 gd_init gd__init_bias(gd__init_rule rule, gd__fans f) {
-    return rule == GD__INIT_PYTORCH ? uniform(1 / sqrt(torch_fan_in(f))) : (gd_init){GD_INIT_CONST, 0, 0};
+    if (rule == GD__INIT_PYTORCH) return uniform(1 / sqrt(torch_fan_in(f)));
+    return rule == GD__INIT_PYTORCH_0 ? uniform(1 / sqrt(f.in * f.taps)) : (gd_init){GD_INIT_CONST, 0, 0};
+}
+
+/* Draws of a tensor. The name is the sample: 48 bits of its hash, which leaves the counter's step bits alone. */
+static void draw(const char *name, gd_rng rng, bool normal, int64_t count, float *out) {
+    uint64_t sample = gd_hash64(name, strlen(name), 0) >> 16;
+    const int64_t block = 1 << 20; /* a multiple of 4, fits the draw count's 32 bits */
+    for (int64_t at = 0; at < count; at += block) {
+        uint32_t some = (uint32_t)(count - at < block ? count - at : block);
+        if (normal) gd_rng_normal(&rng, sample, (uint32_t)at, some, out + at);
+        else gd_rng_uniform(&rng, sample, (uint32_t)at, some, out + at);
+    }
+}
+
+/* Normal coordinates give every direction the same chance. The network's own purpose tells equal names of several
+ * networks apart. */
+static void draw_direction(const char *name, uint64_t seed, uint32_t purpose, int64_t count, float *out) {
+    gd_rng rng = {.seed = seed, .purpose = GD_PURPOSE_SPECTRAL | (purpose & 0xffff0000u) | (purpose & 0xffu) << 24};
+    double squares = 0;
+    draw(name, rng, true, count, out);
+    for (int64_t i = 0; i < count; i++) squares += (double)out[i] * out[i];
+    for (int64_t i = 0; i < count; i++) out[i] = (float)(out[i] / sqrt(squares));
 }
 
 void gd_net_init_param(const gd_net *n, int index, uint64_t seed, uint32_t purpose, float *out) {
     const gd_param_info *p = &n->params[index];
     int64_t count = gd_shape_count(p->shape);
+    if (p->init.kind == GD_INIT_DIRECTION) {
+        draw_direction(p->name, seed, purpose, count, out);
+        return;
+    }
     if (p->init.kind == GD_INIT_CONST) {
         for (int64_t i = 0; i < count; i++) out[i] = (float)p->init.a;
         return;
     }
-    /* The name is the sample: 48 bits of its hash, which leaves the counter's step bits alone. */
-    gd_rng rng = {.seed = seed, .purpose = purpose};
-    uint64_t sample = gd_hash64(p->name, strlen(p->name), 0) >> 16;
-    const int64_t block = 1 << 20; /* a multiple of 4, fits the draw count's 32 bits */
-    for (int64_t at = 0; at < count; at += block) {
-        uint32_t some = (uint32_t)(count - at < block ? count - at : block);
-        if (p->init.kind == GD_INIT_NORMAL) gd_rng_normal(&rng, sample, (uint32_t)at, some, out + at);
-        else gd_rng_uniform(&rng, sample, (uint32_t)at, some, out + at);
-    }
+    draw(p->name, (gd_rng){.seed = seed, .purpose = purpose}, p->init.kind == GD_INIT_NORMAL, count, out);
     float scale = (float)(p->init.kind == GD_INIT_NORMAL ? p->init.b : p->init.b - p->init.a);
     for (int64_t i = 0; i < count; i++) out[i] = (float)p->init.a + scale * out[i];
 }

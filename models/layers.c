@@ -84,14 +84,28 @@ static gd__init_rule rule_of(const gd__build *b, const gd__conv_opts *o) {
     return o->has_rule && !b->rule_given ? o->rule : b->rule;
 }
 
+/* Weight, bias and singular vectors of a layer. rows: what one singular vector is over, the output units. PyTorch keeps
+ * the divided weight under its plain name, so what is trained is called weight_orig there and here. */
+static void add_weights(gd__build *b, gd__layer *l, const char *name, gd_shape shape, int64_t rows, gd__init_rule rule,
+                        gd__fans f) {
+    bool spectral = b->spec->spectral;
+    l->param = add_param(b, name, spectral ? "weight_orig" : "weight", shape, gd__init_weight(rule, b->gain, f), false,
+                         shape.rank == 4 ? conv_file_perm : NULL);
+    if (l->bias) add_param(b, name, "bias", gd_shape1(rows), gd__init_bias(rule, f), false, NULL);
+    if (!spectral) return;
+    const gd_init direction = {GD_INIT_DIRECTION, 0, 0};
+    l->spectral = add_param(b, name, "weight_u", gd_shape1(rows), direction, true, NULL);
+    int v = add_param(b, name, "weight_v", gd_shape1(gd_shape_count(shape) / rows), direction, true, NULL);
+    if (b->st == GD_OK) b->net->params[l->spectral].replicated = b->net->params[v].replicated = true;
+}
+
 int gd__dense(gd__build *b, int x, const char *name, int64_t units, bool bias) {
     if (b->st != GD_OK || !positive(b, "units of a dense layer", units)) return 0;
     x = gd__flatten(b, x);
     int64_t in = gd__dims_of(b, x).c;
     gd__fans f = {.in = (double)in, .out = (double)units, .taps = 1};
     gd__layer l = {.kind = GD__LAYER_DENSE, .in = {x, x}, .dims = {1, 1, units, true}, .running = -1, .bias = bias};
-    l.param = add_param(b, name, "weight", gd_shape2(units, in), gd__init_weight(b->rule, b->gain, f), false, NULL);
-    if (bias) add_param(b, name, "bias", gd_shape1(units), gd__init_bias(b->rule, f), false, NULL);
+    add_weights(b, &l, name, gd_shape2(units, in), units, b->rule, f);
     return add_layer(b, l, name);
 }
 
@@ -124,9 +138,7 @@ static int add_conv(gd__build *b, gd__layer l, const char *name, gd__conv_opts o
     gd__fans f = {(double)in, (double)o.channels, (double)o.kernel_h * o.kernel_w, o.stride, transposed};
     gd_shape shape = transposed ? gd_shape4(in, o.kernel_h, o.kernel_w, o.channels)
                                 : gd_shape4(o.channels, o.kernel_h, o.kernel_w, in);
-    gd__init_rule rule = rule_of(b, &o);
-    l.param = add_param(b, name, "weight", shape, gd__init_weight(rule, b->gain, f), false, conv_file_perm);
-    if (o.bias) add_param(b, name, "bias", gd_shape1(o.channels), gd__init_bias(rule, f), false, NULL);
+    add_weights(b, &l, name, shape, o.channels, rule_of(b, &o), f);
     return add_layer(b, l, name);
 }
 
@@ -178,7 +190,9 @@ int gd__normalize(gd__build *b, int x, const char *name, gd__norm norm, bool aff
     gd__layer l = {
         .kind = GD__LAYER_NORM, .in = {x, x}, .dims = d, .param = -1, .running = -1, .norm = norm, .eps = 1e-5};
     if (affine) {
-        gd_init one = b->norm_std > 0 ? (gd_init){GD_INIT_NORMAL, 1, b->norm_std} : (gd_init){GD_INIT_CONST, 1, 0};
+        gd_init one = b->norm_std > 0   ? (gd_init){GD_INIT_NORMAL, 1, b->norm_std}
+                      : b->norm_uniform ? (gd_init){GD_INIT_UNIFORM, 0, 1}
+                                        : (gd_init){GD_INIT_CONST, 1, 0};
         l.param = add_param(b, name, "weight", gd_shape1(d.c), one, false, NULL);
         add_param(b, name, "bias", gd_shape1(d.c), (gd_init){GD_INIT_CONST, 0, 0}, false, NULL);
     }

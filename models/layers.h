@@ -62,6 +62,7 @@ typedef struct gd__layer {
     const char *label;     /* "main.3": of graph nodes                                               */
     int param;             /* index of its first parameter (weight), -1: none                        */
     int running;           /* NORM: index of running_mean, running_var follows; -1: none             */
+    int spectral;          /* DENSE, CONV, DECONV: index of weight_u, weight_v follows; 0: none      */
     bool bias;             /* DENSE, CONV, DECONV                                                    */
     int kernel_h, kernel_w, stride, pad[4]; /* CONV, DECONV (of the larger image), REFLECT          */
     gd__norm norm;
@@ -81,7 +82,8 @@ typedef enum gd__init_rule {
     GD__INIT_PYTORCH,  /* U(-b, b), b = 1 / sqrt(in): the default of PyTorch's layers, biases too    */
     GD__INIT_HE_UNIFORM,     /* as WGAN-GP's code: std sqrt(4 / (in + out)) with stride; dense 2/in  */
     GD__INIT_GLOROT_UNIFORM, /* the same code with he_init off: std sqrt(2 / (in + out))             */
-    GD__INIT_RULE_COUNT
+    GD__INIT_RULE_COUNT,     /* of those that recipes can name                                       */
+    GD__INIT_PYTORCH_0 = GD__INIT_RULE_COUNT /* PYTORCH before 0.4: transposed convolutions count in x taps, too */
 } gd__init_rule;
 
 typedef struct gd__fans {
@@ -118,6 +120,7 @@ typedef struct gd__build {
     double gain;              /* 0: the rule's                                                       */
     bool rule_given;          /* the user's choice, architectures must not replace it                */
     double norm_std;          /* norm scales start N(1, norm_std)                                    */
+    bool norm_uniform;        /* norm scales start U(0, 1): PyTorch before 1.2                       */
 } gd__build;
 
 #define GD__BUILD_FAIL(b, ...)                                                                       \
@@ -186,15 +189,34 @@ const char *gd__role(const gd_net_spec *s);
 typedef struct gd__arch {
     const char *name;
     int (*build)(gd__build *b);
-    unsigned uses; /* GD__USES_*: keys it understands; others given are refused */
+    unsigned uses;  /* GD__USES_*: keys it understands; others given are refused */
+    unsigned roles; /* GD__FROM_LATENT ...: what it can be                       */
 } gd__arch;
 enum {
     GD__USES_WIDTH = 1, GD__USES_DEPTH = 2, GD__USES_NORM = 4, GD__USES_ACT = 8, GD__USES_DROPOUT = 16,
-    GD__USES_LAYERS = 32, GD__USES_DROPOUT_INPUT = 64
+    GD__USES_LAYERS = 32, GD__USES_DROPOUT_INPUT = 64, GD__USES_CLASSES = 128
 };
+enum { GD__FROM_LATENT = 1, GD__FROM_IMAGE = 2, GD__JUDGE = 4, GD__ANY_ROLE = 7 };
 int gd__arch_mlp(gd__build *b);
 int gd__arch_dcgan(gd__build *b);
+int gd__arch_dcgan_k5(gd__build *b);
 int gd__arch_layers(gd__build *b);
+int gd__arch_unet(gd__build *b);
+int gd__arch_patchgan(gd__build *b);
+int gd__arch_pixel(gd__build *b);
+int gd__arch_resnet(gd__build *b);
+int gd__arch_resnet_gp(gd__build *b);
+int gd__arch_disco(gd__build *b);
+
+/* ---- sides (sides.c) ---- */
+
+/* Refuses sides of the spec's images that are no multiples of `step` or below `least`, and names the nearest ones. why:
+ * "a unet of 8 levels". For architectures that halve and double maps. */
+void gd__check_sides(gd__build *b, const char *why, int64_t step, int64_t least);
+/* How often `size` can be halved before it is below `base`: levels of DCGAN-like networks. */
+int gd__halvings(int64_t size, int64_t base);
+/* Whether the network works on h x w images; else why not into text. */
+bool gd__fits(const gd_net *n, int64_t h, int64_t w, char text[160]);
 
 /* ---- running (net_apply.c) ---- */
 struct gd_net_use {
@@ -206,7 +228,10 @@ struct gd_net_use {
 };
 /* Buffers go on from where `from` left them (the same network at another parameter version). */
 void gd__use_continue(gd_net_use *u, const gd_net_use *from);
-/* Without synchronised statistics: buffers become the average over shards, one reduction for all. */
+/* Without synchronised statistics: buffers become the average over shards, one reduction for all. Those that are the
+ * same everywhere stay as they are, to the bit. */
 void gd__use_average_buffers(gd_net_use *u);
+/* The weight of a layer divided by its largest singular value (spectral.c). move: one power iteration first. */
+gd_node gd__spectral_weight(gd_net_use *u, const gd__layer *l, bool move);
 
 #endif

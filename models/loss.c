@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const char *const names[] = {"non-saturating", "minimax", "least-squares", "wasserstein", "hinge"};
+static const char *const names[] = {"non-saturating", "minimax", "least-squares", "wasserstein", "hinge", "blend"};
 enum { N_KINDS = sizeof names / sizeof *names };
 
 const char *const *gd_loss_names(int *count) {
@@ -21,7 +21,9 @@ bool gd_loss_find(const char *name, gd_loss_kind *out) {
     return false;
 }
 
-bool gd_loss_has_probability(gd_loss_kind kind) { return kind == GD_LOSS_NON_SATURATING || kind == GD_LOSS_MINIMAX; }
+bool gd_loss_has_probability(gd_loss_kind kind) {
+    return kind == GD_LOSS_NON_SATURATING || kind == GD_LOSS_MINIMAX || kind == GD_LOSS_BLEND;
+}
 
 gd_node gd_loss_mean(gd_graph *g, gd_node x, int64_t n_global) {
     gd_shape s = gd_node_shape(g, x);
@@ -50,6 +52,7 @@ gd_node gd_loss_d_real(gd_graph *g, const gd_loss_spec *s, gd_node real, int64_t
     gd_node x = GD_NONE;
     switch (s->kind) {
     case GD_LOSS_NON_SATURATING:
+    case GD_LOSS_BLEND:
     case GD_LOSS_MINIMAX: x = cross_entropy(g, real, s->label_real == 0 ? 1 : s->label_real); break;
     case GD_LOSS_LEAST_SQUARES: x = half_square(g, real, 1); break;
     case GD_LOSS_WASSERSTEIN: x = gd_neg(g, real); break;
@@ -62,6 +65,7 @@ gd_node gd_loss_d_fake(gd_graph *g, const gd_loss_spec *s, gd_node fake, int64_t
     gd_node x = GD_NONE;
     switch (s->kind) {
     case GD_LOSS_NON_SATURATING:
+    case GD_LOSS_BLEND:
     case GD_LOSS_MINIMAX: x = gd_softplus(g, fake); break;
     case GD_LOSS_LEAST_SQUARES: x = half_square(g, fake, 0); break;
     case GD_LOSS_WASSERSTEIN: x = fake; break;
@@ -75,6 +79,10 @@ gd_node gd_loss_g(gd_graph *g, const gd_loss_spec *s, gd_node fake, int64_t n_gl
     switch (s->kind) {
     case GD_LOSS_NON_SATURATING: x = gd_softplus(g, gd_neg(g, fake)); break;
     case GD_LOSS_MINIMAX: x = gd_neg(g, gd_softplus(g, fake)); break;
+    case GD_LOSS_BLEND:
+        x = gd_sub(g, gd_scale(g, gd_softplus(g, gd_neg(g, fake)), 1 - s->minimax),
+                   gd_scale(g, gd_softplus(g, fake), s->minimax));
+        break;
     case GD_LOSS_LEAST_SQUARES: x = half_square(g, fake, 1); break;
     case GD_LOSS_WASSERSTEIN:
     case GD_LOSS_HINGE: x = gd_neg(g, fake); break;

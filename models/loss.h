@@ -10,6 +10,7 @@
  * least-squares   (real - 1)^2/2 + fake^2/2                    (fake - 1)^2/2            [2] eq. 2
  * wasserstein    -real + fake                                 -fake                      [3] eq. 2-3
  * hinge           max(0, 1 - real) + max(0, 1 + fake)         -fake                      [4]
+ * blend           as non-saturating                            (1 - m) times non-saturating + m times minimax
  * [1] Goodfellow et al. 2014  [2] Mao et al. 2017  [3] Arjovsky et al. 2017  [4] Lim and Ye 2017
  * Other factors in use are set by d_scale and g_scale (CycleGAN's code: g_scale 2). */
 #ifndef GANDIST_MODELS_LOSS_H
@@ -18,7 +19,8 @@
 #include "compute/graph.h"
 
 typedef enum gd_loss_kind {
-    GD_LOSS_NON_SATURATING, GD_LOSS_MINIMAX, GD_LOSS_LEAST_SQUARES, GD_LOSS_WASSERSTEIN, GD_LOSS_HINGE
+    GD_LOSS_NON_SATURATING, GD_LOSS_MINIMAX, GD_LOSS_LEAST_SQUARES, GD_LOSS_WASSERSTEIN, GD_LOSS_HINGE,
+    GD_LOSS_BLEND
 } gd_loss_kind;
 
 const char *const *gd_loss_names(int *count); /* in enum order */
@@ -28,7 +30,9 @@ typedef struct gd_loss_spec {
     gd_loss_kind kind;
     double d_scale;    /* factor on D's loss; 0: 1                                       */
     double g_scale;    /* factor on G's adversarial loss; 0: 1                           */
-    double label_real; /* one-sided label smoothing of the two cross-entropy losses; 0: 1 */
+    bool g_off;        /* no adversarial loss for G: it learns from its terms alone (pix2pix, L1 only); D trains on */
+    double label_real; /* one-sided label smoothing of the cross-entropy losses; 0: 1 */
+    double minimax;    /* blend: m, the share of minimax in G's loss, 0..1                */
 } gd_loss_spec;
 
 /* Whether sigmoid(logit) is the probability of being real. */

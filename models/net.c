@@ -7,17 +7,33 @@
 #include "base/text.h"
 #include "models/layers.h"
 
-#define ARCHS(X)                                                                                                       \
-    X("mlp", gd__arch_mlp,                                                                                             \
-      GD__USES_WIDTH | GD__USES_DEPTH | GD__USES_NORM | GD__USES_ACT | GD__USES_DROPOUT | GD__USES_DROPOUT_INPUT)      \
-    X("dcgan", gd__arch_dcgan, GD__USES_WIDTH | GD__USES_NORM)                                                         \
-    X("layers", gd__arch_layers, GD__USES_LAYERS)
+enum {
+    PLAIN = GD__USES_WIDTH | GD__USES_NORM,
+    MLP = PLAIN | GD__USES_DEPTH | GD__USES_ACT | GD__USES_DROPOUT | GD__USES_DROPOUT_INPUT | GD__USES_CLASSES,
+    LIST = GD__USES_LAYERS | GD__USES_CLASSES,
+    DEEP = PLAIN | GD__USES_DEPTH,
+    NOISY = DEEP | GD__USES_DROPOUT
+};
 
-#define ARCH_ROW(name, build, uses) {name, build, uses},
+// clang-format off
+#define ARCHS(X)                                                         \
+    X("mlp",       gd__arch_mlp,       MLP,   GD__ANY_ROLE)                  \
+    X("dcgan",     gd__arch_dcgan,     PLAIN, GD__FROM_LATENT | GD__JUDGE)   \
+    X("layers",    gd__arch_layers,    LIST,  GD__ANY_ROLE)                  \
+    X("unet",      gd__arch_unet,      NOISY, GD__FROM_IMAGE)                \
+    X("patchgan",  gd__arch_patchgan,  DEEP,  GD__JUDGE)                     \
+    X("pixel",     gd__arch_pixel,     PLAIN, GD__JUDGE)                     \
+    X("resnet",    gd__arch_resnet,    NOISY, GD__FROM_IMAGE)                \
+    X("resnet-gp", gd__arch_resnet_gp, PLAIN, GD__FROM_LATENT | GD__JUDGE)   \
+    X("disco",     gd__arch_disco,     PLAIN, GD__FROM_IMAGE | GD__JUDGE)    \
+    X("dcgan-k5",  gd__arch_dcgan_k5,  PLAIN, GD__FROM_LATENT | GD__JUDGE)
+// clang-format on
+
+#define ARCH_ROW(name, build, uses, roles) {name, build, uses, roles},
 static const gd__arch archs[] = {ARCHS(ARCH_ROW)};
-#define ARCH_NAME(name, build, uses) name,
+#define ARCH_NAME(name, build, uses, roles) name,
 static const char *const arch_names[] = {ARCHS(ARCH_NAME)};
-enum { N_ARCHS = sizeof archs / sizeof *archs };
+enum { N_ARCHS = sizeof archs / sizeof *archs, WIDTH_MAX = 1 << 20, DEPTH_MAX = 10000 };
 
 const char *const *gd_net_archs(int *count) {
     *count = N_ARCHS;
@@ -88,11 +104,32 @@ static void check_keys(gd__build *b, const gd__arch *a) {
         {GD__USES_DROPOUT, s->dropout > 0, "dropout"},
         {GD__USES_DROPOUT_INPUT, s->dropout_input > 0, "dropout_input"},
         {GD__USES_LAYERS, s->layer_count > 0, "layers"},
+        {GD__USES_CLASSES, s->classes > 0, "classes"},
     };
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         if (keys[i].given && !(a->uses & keys[i].uses))
             GD__BUILD_FAIL(b, "%s.%s: the architecture '%s' has no such setting; remove the key", gd__role(s),
                            keys[i].key, a->name);
+}
+
+/* What the network is fed with and gives must be what the architecture is made for. */
+static void check_role(gd__build *b, const gd__arch *a) {
+    static const struct {
+        unsigned role;
+        const char *what;
+    } roles[] = {{GD__FROM_LATENT, "a generator from latents"},
+                 {GD__FROM_IMAGE, "a generator from images"},
+                 {GD__JUDGE, "a discriminator"}};
+    const gd_net_spec *s = b->spec;
+    int mine = !s->generator ? 2 : s->in_channels > 0 ? 1 : 0;
+    if (a->roles & roles[mine].role) return;
+    char fits[160] = "";
+    for (int i = 0; i < N_ARCHS; i++) {
+        if (!(archs[i].roles & roles[mine].role)) continue;
+        if (*fits) strcat(fits, ", ");
+        strcat(fits, archs[i].name);
+    }
+    GD__BUILD_FAIL(b, "%s.arch: %s cannot be %s; one of %s can", gd__role(s), a->name, roles[mine].what, fits);
 }
 
 static void check_numbers(gd__build *b) {
@@ -101,16 +138,24 @@ static void check_numbers(gd__build *b) {
     if (s->height < 1 || s->width_px < 1 || s->channels < 1)
         GD__BUILD_FAIL(b, "%s: image of %lldx%lldx%lld; every side must be at least 1", who, (long long)s->height,
                        (long long)s->width_px, (long long)s->channels);
-    if (s->width < 0 || s->depth < 0)
-        GD__BUILD_FAIL(b, "%s: width %lld and depth %lld must not be negative", who, (long long)s->width,
-                       (long long)s->depth);
+    if (s->width < 0 || s->width > WIDTH_MAX || s->depth < 0 || s->depth > DEPTH_MAX)
+        GD__BUILD_FAIL(b, "%s: width %lld and depth %lld; expected 0 to %d, and 0 to %d", who, (long long)s->width,
+                       (long long)s->depth, WIDTH_MAX, DEPTH_MAX);
     if (!(s->dropout >= 0 && s->dropout < 1) || !(s->dropout_input >= 0 && s->dropout_input < 1))
         GD__BUILD_FAIL(b, "%s: dropout %g and dropout_input %g; expected 0 or more and less than 1", who, s->dropout,
                        s->dropout_input);
     if (!(s->init_gain >= 0))
         GD__BUILD_FAIL(b, "%s.init_gain: %g; expected 0 (the initialiser's own) or more", who, s->init_gain);
-    if (s->generator && s->latent < 1)
+    if (s->in_channels < 0 || s->classes < 0)
+        GD__BUILD_FAIL(b, "%s: %lld input channels and %lld classes must not be negative", who,
+                       (long long)s->in_channels, (long long)s->classes);
+    if (s->classes && (s->generator || s->classes == 1))
+        GD__BUILD_FAIL(b, "%s: %lld classes; a classifier is no generator and has at least 2", who,
+                       (long long)s->classes);
+    if (s->generator && !s->in_channels && s->latent < 1)
         GD__BUILD_FAIL(b, "generator.latent: %lld; expected at least 1", (long long)s->latent);
+    if (s->generator && s->in_channels && s->latent)
+        GD__BUILD_FAIL(b, "generator.latent: %lld; a generator from images takes no latent", (long long)s->latent);
 }
 
 static void read_init(gd__build *b) {
@@ -136,11 +181,26 @@ static void check_output(gd__build *b, int last) {
         GD__BUILD_FAIL(b, "generator: ends with %lldx%lldx%lld, but the images are %lldx%lldx%lld", (long long)d.h,
                        (long long)d.w, (long long)d.c, (long long)s->height, (long long)s->width_px,
                        (long long)s->channels);
-    if (!s->generator && d.c != 1)
+    if (s->classes && (!d.flat || d.c != s->classes))
+        GD__BUILD_FAIL(b, "discriminator: ends with %lldx%lldx%lld, expected one number for each of the %lld classes",
+                       (long long)d.h, (long long)d.w, (long long)d.c, (long long)s->classes);
+    if (!s->generator && !s->classes && d.c != 1)
         GD__BUILD_FAIL(b,
                        "discriminator: ends with %lldx%lldx%lld, expected one number a sample, or a map with one "
                        "channel",
                        (long long)d.h, (long long)d.w, (long long)d.c);
+}
+
+/* What a classifier makes of an image before it decides: the input of its last layer with weights. */
+static void tap_features(gd__build *b) {
+    const gd_net *n = b->net;
+    if (b->st != GD_OK || !n->spec.classes) return;
+    for (int i = n->n_layers; i-- > 0;) {
+        const gd__layer *l = &n->layers[i];
+        if (l->kind != GD__LAYER_DENSE && l->kind != GD__LAYER_CONV && l->kind != GD__LAYER_DECONV) continue;
+        gd__tap(b, l->in[0]);
+        return;
+    }
 }
 
 static gd_status copy_spec(gd_arena *a, const gd_net_spec *s, gd_net_spec *out) {
@@ -161,6 +221,11 @@ static gd_status copy_spec(gd_arena *a, const gd_net_spec *s, gd_net_spec *out) 
     return GD_OK;
 }
 
+static gd__dims input_of(const gd_net_spec *s) {
+    if (s->generator && !s->in_channels) return (gd__dims){1, 1, s->latent, true};
+    return (gd__dims){s->height, s->width_px, s->generator ? s->in_channels : s->channels, false};
+}
+
 gd_status gd_net_new(const gd_net_spec *s, gd_net **out) {
     gd_arena *arena = gd_arena_new();
     gd_net *n = arena ? gd_arena_alloc(arena, sizeof *n) : NULL;
@@ -175,11 +240,12 @@ gd_status gd_net_new(const gd_net_spec *s, gd_net **out) {
     check_numbers(&b);
     const gd__arch *a = find_arch(&b, n->spec.arch);
     if (a) check_keys(&b, a);
+    if (a) check_role(&b, a);
     read_init(&b);
-    n->input =
-        s->generator ? (gd__dims){1, 1, s->latent, true} : (gd__dims){s->height, s->width_px, s->channels, false};
+    n->input = input_of(s);
     n->output = b.st == GD_OK ? a->build(&b) : 0;
     check_output(&b, n->output);
+    tap_features(&b);
     if (b.st != GD_OK) {
         gd_net_free(n);
         return gd_trace(b.st, __FILE__, __LINE__);

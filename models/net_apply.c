@@ -42,18 +42,20 @@ void gd__use_continue(gd_net_use *u, const gd_net_use *from) {
         if (u->net->params[i].buffer) u->node[i] = from->node[i];
 }
 
+static bool averages(const gd_param_info *p) { return p->buffer && !p->replicated; }
+
 void gd__use_average_buffers(gd_net_use *u) {
     gd_graph *g = u->graph;
     const gd_net *n = u->net;
     if (gd_graph_shards(g) == 1) return;
     gd_node all = GD_NONE;
     for (int i = 0; i < n->n_params; i++)
-        if (n->params[i].buffer) all = all == GD_NONE ? u->node[i] : gd_concat(g, all, u->node[i], 0);
+        if (averages(&n->params[i])) all = all == GD_NONE ? u->node[i] : gd_concat(g, all, u->node[i], 0);
     if (all == GD_NONE) return;
     all = gd_allreduce(g, gd_scale(g, all, 1.0 / (double)gd_graph_shards(g)));
     int64_t at = 0;
     for (int i = 0; i < n->n_params; i++) {
-        if (!n->params[i].buffer) continue;
+        if (!averages(&n->params[i])) continue;
         int64_t lo[GD_RANK_MAX] = {at}, hi[GD_RANK_MAX] = {at += gd_shape_count(n->params[i].shape)};
         u->node[i] = gd_slice(g, all, lo, hi);
     }
@@ -73,8 +75,13 @@ static gd_node add_bias(gd_net_use *u, const gd__layer *l, gd_node y) {
     return l->bias ? gd_add(u->graph, y, over_channels(u->graph, u->node[l->param + 1], y)) : y;
 }
 
-static gd_node apply_dense(gd_net_use *u, const gd__layer *l, gd_node x) {
-    return add_bias(u, l, gd_matmul(u->graph, x, u->node[l->param], false, true));
+/* Of a dense layer or convolution, as this pass uses it. */
+static gd_node weight_of(gd_net_use *u, const gd__layer *l, const gd_apply_opts *o) {
+    return l->spectral ? gd__spectral_weight(u, l, !o->eval && !o->no_update) : u->node[l->param];
+}
+
+static gd_node apply_dense(gd_net_use *u, const gd__layer *l, gd_node x, gd_node w) {
+    return add_bias(u, l, gd_matmul(u->graph, x, w, false, true));
 }
 
 static gd_conv_attr conv_attr(const gd__layer *l) {
@@ -85,9 +92,8 @@ static bool unpadded(const gd__layer *l) { return !l->pad[0] && !l->pad[1] && !l
 
 /* A kernel that covers its whole input once is a matrix product: with the channel fastest on both
  * sides the operands lie in memory as the product needs them. */
-static gd_node apply_conv(gd_net_use *u, const gd__layer *l, gd_node x) {
+static gd_node apply_conv(gd_net_use *u, const gd__layer *l, gd_node x, gd_node w) {
     gd_graph *g = u->graph;
-    gd_node w = u->node[l->param];
     gd_shape xs = gd_node_shape(g, x), ws = gd_node_shape(g, w);
     if (unpadded(l) && xs.dim[1] == l->kernel_h && xs.dim[2] == l->kernel_w) {
         int64_t inner = xs.dim[1] * xs.dim[2] * xs.dim[3];
@@ -98,9 +104,8 @@ static gd_node apply_conv(gd_net_use *u, const gd__layer *l, gd_node x) {
     return add_bias(u, l, gd_conv(g, x, w, conv_attr(l)));
 }
 
-static gd_node apply_deconv(gd_net_use *u, const gd__layer *l, gd_node x) {
+static gd_node apply_deconv(gd_net_use *u, const gd__layer *l, gd_node x, gd_node w) {
     gd_graph *g = u->graph;
-    gd_node w = u->node[l->param];
     gd_shape xs = gd_node_shape(g, x), ws = gd_node_shape(g, w);
     int64_t n = xs.dim[0], h = l->kernel_h, v = l->kernel_w, c = ws.dim[3];
     if (unpadded(l) && xs.dim[1] == 1 && xs.dim[2] == 1) {
@@ -232,9 +237,9 @@ static gd_node apply_spatial(gd_graph *g, gd_node x) {
 static gd_node apply_layer(gd_net_use *u, const gd__layer *l, gd_node x, gd_node y, const gd_apply_opts *o) {
     gd_graph *g = u->graph;
     switch (l->kind) {
-    case GD__LAYER_DENSE: return apply_dense(u, l, x);
-    case GD__LAYER_CONV: return apply_conv(u, l, x);
-    case GD__LAYER_DECONV: return apply_deconv(u, l, x);
+    case GD__LAYER_DENSE: return apply_dense(u, l, x, weight_of(u, l, o));
+    case GD__LAYER_CONV: return apply_conv(u, l, x, weight_of(u, l, o));
+    case GD__LAYER_DECONV: return apply_deconv(u, l, x, weight_of(u, l, o));
     case GD__LAYER_NORM: return apply_norm(u, l, x, o);
     case GD__LAYER_ACT: return apply_act(g, l, x);
     case GD__LAYER_DROPOUT: return apply_dropout(u, l, x, o);
@@ -255,8 +260,12 @@ static gd_node apply_layer(gd_net_use *u, const gd__layer *l, gd_node x, gd_node
 static gd_node check_input(gd_net_use *u, gd_node x) {
     gd_shape s = gd_node_shape(u->graph, x);
     gd__dims d = u->net->input;
-    if (d.flat ? s.rank == 2 && s.dim[1] == d.c : s.rank == 4 && s.dim[3] == d.c) return x;
-    char text[96];
+    char text[160];
+    if (!d.flat && s.rank == 4 && s.dim[3] == d.c) {
+        if (gd__fits(u->net, s.dim[1], s.dim[2], text)) return x;
+        return gd_graph_fail(u->graph, GD_SHAPE, "%s: %s", u->prefix, text);
+    }
+    if (d.flat && s.rank == 2 && s.dim[1] == d.c) return x;
     gd_shape_text(s, text);
     return gd_graph_fail(u->graph, GD_SHAPE, "%s: input is %s; expected %s%lld", u->prefix, text,
                          d.flat ? "[N,Z] with Z = " : "[N,H,W,C] with C = ", (long long)d.c);

@@ -15,6 +15,12 @@ static bool is_given(const gd__reading *r, const char *key) {
     return r->owner->given[gd__key_find(key)].source != NULL;
 }
 
+/* "recipes/x.yaml:3:4", "default" */
+static const char *origin_of(const gd__reading *r, const char *key) {
+    const char *text = gd__place_text(r->problems.arena, r->owner->given[gd__key_find(key)]);
+    return text ? text : "";
+}
+
 /* Whether none of these keys (NULL ends them) was refused. */
 static bool usable(const gd__reading *r, const char *const *keys) {
     for (; *keys; keys++)
@@ -39,7 +45,9 @@ static void list_choices(const gd__key *k, gd__out *out) {
 static void check_required(gd__reading *r) {
     for (int i = 0; i < gd__key_count; i++) {
         const gd__key *k = &gd__keys[i];
+        int blocked;
         if (!(k->flags & GD__REQUIRED) || r->owner->given[i].source || r->bad[i]) continue;
+        if (!gd__value_applies(r->recipe, i, &blocked)) continue;
         gd__out choices = {0};
         list_choices(k, &choices);
         gd__problem(&r->problems, missing_at(r, k->name), "'%s' is required (%s)%s", k->name, k->help,
@@ -78,9 +86,10 @@ static bool overridden(const gd__reading *r, int key, int other) {
     return b && b->order > a->order && !(a->argument && b->argument);
 }
 
-static void refuse_meaningless(gd__reading *r, int key, int other) {
+/* blocked: the key itself, or one it stands on, whose needs are not met by `other`. */
+static void refuse_meaningless(gd__reading *r, int key, int blocked, int other) {
     const gd__key *k = &gd__keys[key];
-    const char *words = k->needs + strcspn(k->needs, "=!");
+    const char *words = gd__keys[blocked].needs + strcspn(gd__keys[blocked].needs, "=!");
     gd__out value = {0}, wanted = {0};
     gd__value_write(&value, r->recipe, other);
     list_needed(words + 1, &wanted);
@@ -96,9 +105,11 @@ static void refuse_meaningless(gd__reading *r, int key, int other) {
 /* Afterwards every key without meaning has its default. */
 static void check_needs(gd__reading *r) {
     for (int i = 0; i < gd__key_count; i++) {
-        int other = -1;
-        if (!r->owner->given[i].source || gd__value_applies(r->recipe, i, &other) || r->bad[other]) continue;
-        if (!r->bad[i] && !says_nothing(r, i) && !overridden(r, i, other)) refuse_meaningless(r, i, other);
+        int blocked = -1;
+        if (!r->owner->given[i].source || gd__value_applies(r->recipe, i, &blocked)) continue;
+        int other = gd__key_needed(blocked);
+        if (r->bad[other]) continue;
+        if (!r->bad[i] && !says_nothing(r, i) && !overridden(r, i, other)) refuse_meaningless(r, i, blocked, other);
         r->problems.nomem |= !gd__value_reset(r->recipe, r->owner->arena, i);
         r->owner->given[i] = (gd__place){0};
     }
@@ -115,30 +126,191 @@ static void check_name(gd__reading *r) {
                     gd__excerpt(r->problems.arena, name));
 }
 
-static void check_data(gd__reading *r) {
+static bool makes_points(const gd_recipe *c) { return gd__listed(GD__POINTS, c->data.source); }
+
+static void check_image(gd__reading *r) {
     const gd_recipe *c = r->recipe;
-    if (USABLE(r, "data.source", "data.path") && gd__listed("idx folder", c->data.source) && !c->data.path)
-        gd__problem(&r->problems, place_of(r, "data.source"), "'data.path' is required by the source '%s'",
-                    c->data.source);
     if (USABLE(r, "data.image.channels") && c->data.image.channels == 2)
         gd__problem(&r->problems, place_of(r, "data.image.channels"),
                     "'data.image.channels' must be 1 (grey) or 3 (colour); got 2");
+    if (!USABLE(r, "data.image.load", "data.image.size") || !c->data.image.load) return;
+    if (!c->data.image.size)
+        gd__problem(&r->problems, place_of(r, "data.image.load"),
+                    "'data.image.load' is what 'data.image.size' pixels are cut out of; set that, too");
+    else if (c->data.image.load < c->data.image.size)
+        gd__problem(
+            &r->problems, place_of(r, "data.image.load"),
+            "'data.image.load' is %lld, but %lld pixels ('data.image.size') are cut out of it; expected at least "
+            "as much",
+            (long long)c->data.image.load, (long long)c->data.image.size);
 }
 
-static bool makes_points(const gd_recipe *c) { return gd__listed("ring grid swiss-roll", c->data.source); }
+/* Whether the source has what the topology learns from. */
+static void check_domains(gd__reading *r) {
+    const gd_recipe *c = r->recipe;
+    if (!USABLE(r, "data.source", "topology")) return;
+    const char *wrong = NULL, *source = c->data.source;
+    if (!strcmp(c->topology, "paired") && !gd__listed(GD__PAIRS, source))
+        wrong = "learns from aligned pairs: edges2fashion or pairs";
+    if (!strcmp(c->topology, "two-way") && !gd__listed(GD__DOMAINS, source))
+        wrong = "works on two domains: bags2shoes, fashion-hflip, fashion-invert, unpaired or others";
+    if (gd__listed("noise classifier", c->topology) && gd__listed(GD__DOMAINS, source))
+        wrong = "works on images of one domain: fashion-mnist, folder or others";
+    if (wrong)
+        gd__problem(&r->problems, place_of(r, "data.source"), "source '%s' does not fit: topology '%s' (%s) %s", source,
+                    c->topology, origin_of(r, "topology"), wrong);
+}
+
+static void check_data(gd__reading *r) {
+    const gd_recipe *c = r->recipe;
+    if (USABLE(r, "data.source", "data.path") &&
+        gd__listed("idx cifar10 folder pairs split-pairs unpaired tar", c->data.source) && !c->data.path)
+        gd__problem(&r->problems, place_of(r, "data.source"), "'data.path' is required by the source '%s'",
+                    c->data.source);
+    check_image(r);
+    check_domains(r);
+}
+
+/* ---- networks ---- */
+
+static const char *key_of(char room[48], const char *section, const char *leaf) {
+    snprintf(room, 48, "%s.%s", section, leaf);
+    return room;
+}
+
+/* Which networks a topology can have: a generator starts from a vector or from an image. */
+static void check_role(gd__reading *r, const char *arch, const gd_recipe_net *n, bool generator) {
+    const char *topology = r->recipe->topology;
+    const char *takes = strcmp(topology, "noise") ? "unet resnet disco layers" : "mlp dcgan dcgan-k5 resnet-gp layers";
+    if (!generator || !USABLE(r, "topology") || gd__listed(takes, n->arch)) return;
+    gd__out list = {0};
+    list_needed(takes, &list);
+    gd__problem(&r->problems, place_of(r, arch), "'%s' %s starts from %s, topology '%s' has %s; use %s", arch, n->arch,
+                strcmp(topology, "noise") ? "a random vector" : "an image", topology,
+                strcmp(topology, "noise") ? "images" : "random vectors", list.text ? list.text : "");
+    gd__out_free(&list);
+}
 
 static void check_net(gd__reading *r, const char *section, const gd_recipe_net *n) {
-    char arch[40], layers[40];
-    snprintf(arch, sizeof arch, "%s.arch", section);
-    snprintf(layers, sizeof layers, "%s.layers", section);
-    if (!USABLE(r, arch, layers)) return;
+    char arch[48], layers[48];
+    key_of(arch, section, "arch");
+    if (!n->arch || !USABLE(r, arch, key_of(layers, section, "layers"))) return;
     if (!strcmp(n->arch, "layers") && !n->layer_count)
         gd__problem(&r->problems, place_of(r, arch), "'%s' is layers, but there is no '%s'; give the list of layers",
                     arch, layers);
-    if (USABLE(r, "data.source") && !strcmp(n->arch, "dcgan") && makes_points(r->recipe))
+    if (USABLE(r, "data.source") && !gd__listed("mlp layers", n->arch) && makes_points(r->recipe))
         gd__problem(&r->problems, place_of(r, arch),
-                    "'%s' dcgan works on images, the source '%s' has points in the plane; use mlp", arch,
+                    "'%s' %s works on images, the source '%s' has points in the plane; use mlp", arch, n->arch,
                     r->recipe->data.source);
+    check_role(r, arch, n, n == &r->recipe->generator);
+}
+
+/* ---- losses ---- */
+
+static void check_fraction(gd__reading *r) {
+    if (!USABLE(r, "loss.penalty.fraction", "loss.penalty.kind", "batch.global")) return;
+    double share = r->recipe->loss.penalty.fraction, exact = 1 / share;
+    int64_t batch = r->recipe->batch.global;
+    int64_t n = exact < (double)batch ? (int64_t)(exact + 0.5) : batch;
+    gd__place at = place_of(r, "loss.penalty.fraction");
+    if (!(exact <= (double)n * 1.0015 && exact >= (double)n * 0.9985))
+        gd__problem(&r->problems, at,
+                    "'loss.penalty.fraction' must be one n-th of the samples; got %.15g; nearest: %.6g (1/%lld)", share,
+                    1 / (double)n, (long long)n);
+    else if (batch % n)
+        gd__problem(
+            &r->problems, at,
+            "'loss.penalty.fraction' %.15g is one of %lld samples, but the global batch of %lld is no multiple of "
+            "%lld",
+            share, (long long)n, (long long)batch, (long long)n);
+}
+
+static void check_noise(gd__reading *r) {
+    const gd_recipe *c = r->recipe;
+    if (!USABLE(r, "loss.noise.start", "loss.noise.end", "loss.noise.steps")) return;
+    bool moves = c->loss.noise.start != c->loss.noise.end;
+    if (moves && !c->loss.noise.steps)
+        gd__problem(&r->problems, place_of(r, is_given(r, "loss.noise.start") ? "loss.noise.start" : "loss.noise.end"),
+                    "'loss.noise' goes from %.15g to %.15g at once; set 'loss.noise.steps'", c->loss.noise.start,
+                    c->loss.noise.end);
+    if (!moves && c->loss.noise.steps)
+        gd__problem(&r->problems, place_of(r, "loss.noise.steps"),
+                    "'loss.noise.steps' leads nowhere: 'loss.noise.start' and 'loss.noise.end' are both %.15g",
+                    c->loss.noise.end);
+}
+
+static void check_terms(gd__reading *r) {
+    const gd_recipe *c = r->recipe;
+    if (!USABLE(r, "topology", "loss.terms.l1", "loss.terms.cycle_a", "loss.terms.cycle_b", "loss.terms.identity",
+                "loss.terms.feature", "loss.terms.rate.enabled", "loss.terms.cycle_kind", "loss.g_scale"))
+        return;
+    bool cycle = c->loss.terms.cycle_a > 0 || c->loss.terms.cycle_b > 0;
+    static const char *const of_cycle[] = {"loss.terms.identity", "loss.terms.rate.enabled", "loss.terms.cycle_kind"};
+    const bool used[] = {c->loss.terms.identity > 0, c->loss.terms.rate.on,
+                         c->loss.terms.cycle_kind && strcmp(c->loss.terms.cycle_kind, "l1")};
+    for (int i = 0; i < 3 && !cycle; i++)
+        if (used[i])
+            gd__problem(&r->problems, place_of(r, of_cycle[i]),
+                        "'%s' changes nothing without a cycle term; set 'loss.terms.cycle_a' and 'loss.terms.cycle_b'",
+                        of_cycle[i]);
+    if (c->loss.g_scale == 0 && strcmp(c->topology, "classifier") && !cycle && !(c->loss.terms.l1 > 0) &&
+        !(c->loss.terms.feature > 0))
+        gd__problem(&r->problems, place_of(r, "loss.g_scale"),
+                    "'loss.g_scale' is 0, and there is no term in 'loss.terms': the generator would learn nothing");
+}
+
+static void check_loss(gd__reading *r) {
+    check_fraction(r);
+    check_noise(r);
+    check_terms(r);
+}
+
+/* ---- schedule ---- */
+
+static void check_alternate(gd__reading *r) {
+    const gd_recipe *c = r->recipe;
+    if (!USABLE(r, "schedule.alternate", "schedule.simultaneous", "schedule.share_fake", "schedule.adaptive.kind") ||
+        !c->schedule.alternate)
+        return;
+    const char *other = c->schedule.simultaneous                    ? "schedule.simultaneous"
+                        : c->schedule.share_fake                    ? "schedule.share_fake"
+                        : strcmp(c->schedule.adaptive.kind, "none") ? "schedule.adaptive.kind"
+                                                                    : NULL;
+    if (other)
+        gd__problem(&r->problems, place_of(r, "schedule.alternate"),
+                    "'schedule.alternate' trains one side at a time, '%s' (%s) needs both in one iteration; remove one "
+                    "of the two",
+                    other, origin_of(r, other));
+}
+
+static void check_adaptive(gd__reading *r) {
+    const gd_recipe *c = r->recipe;
+    if (!USABLE(r, "schedule.adaptive.kind", "schedule.adaptive.low", "schedule.adaptive.high", "schedule.adaptive.min",
+                "schedule.adaptive.max", "schedule.d_steps", "schedule.simultaneous", "loss.kind") ||
+        !strcmp(c->schedule.adaptive.kind, "none"))
+        return;
+    bool accuracy = !strcmp(c->schedule.adaptive.kind, "accuracy");
+    int64_t min = c->schedule.adaptive.min, max = c->schedule.adaptive.max, k = c->schedule.d_steps;
+    if (!(c->schedule.adaptive.low < c->schedule.adaptive.high))
+        gd__problem(&r->problems, place_of(r, "schedule.adaptive.low"),
+                    "'schedule.adaptive.low' is %.15g and 'schedule.adaptive.high' %.15g; the first must be smaller",
+                    c->schedule.adaptive.low, c->schedule.adaptive.high);
+    if (accuracy && c->schedule.adaptive.high > 1)
+        gd__problem(&r->problems, place_of(r, "schedule.adaptive.high"),
+                    "'schedule.adaptive.high' is %.15g; an accuracy is at most 1", c->schedule.adaptive.high);
+    if (accuracy && !strcmp(c->loss.kind, "wasserstein"))
+        gd__problem(
+            &r->problems, place_of(r, "schedule.adaptive.kind"),
+            "'schedule.adaptive.kind' accuracy means nothing with the loss wasserstein, whose discriminator does "
+            "not classify; use grad-ratio");
+    if (min > k || k > max)
+        gd__problem(&r->problems, place_of(r, "schedule.d_steps"),
+                    "'schedule.d_steps' is %lld, where an adaptive schedule starts; expected a number within "
+                    "'schedule.adaptive.min' (%lld) and 'schedule.adaptive.max' (%lld)",
+                    (long long)k, (long long)min, (long long)max);
+    if (c->schedule.simultaneous)
+        gd__problem(&r->problems, place_of(r, "schedule.adaptive.kind"),
+                    "'schedule.adaptive' changes d_steps, 'schedule.simultaneous' needs one; remove one of the two");
 }
 
 static void check_schedule(gd__reading *r) {
@@ -164,11 +336,6 @@ static void check_schedule(gd__reading *r) {
         gd__problem(&r->problems, place_of(r, "schedule.warmup.d_steps"),
                     "'schedule.warmup.d_steps' is never used; set 'schedule.warmup.steps' or "
                     "'schedule.warmup.every'");
-}
-
-static const char *key_of(char room[48], const char *section, const char *leaf) {
-    snprintf(room, 48, "%s.%s", section, leaf);
-    return room;
 }
 
 static void check_linear(gd__reading *r, const char *section, const gd_recipe_optimizer *o) {
@@ -219,7 +386,10 @@ void gd__check(gd__reading *r) {
     check_data(r);
     check_net(r, "generator", &r->recipe->generator);
     check_net(r, "discriminator", &r->recipe->discriminator);
+    check_loss(r);
     check_schedule(r);
+    check_alternate(r);
+    check_adaptive(r);
     check_optimizer(r, "optimizer.g", &r->recipe->optimizer.g);
     check_optimizer(r, "optimizer.d", &r->recipe->optimizer.d);
     check_shards(r);

@@ -21,7 +21,7 @@ typedef struct gd__reading {
     gd__owner *owner;
     gd__problems problems;
     bool bad[GD__KEYS_MAX];            /* given, but not usable: no further rule looks at it */
-    gd__place section[32];             /* where each section of the schema starts            */
+    gd__place section[GD__SECTIONS_MAX]; /* where each section of the schema starts            */
     gd__place top;                     /* start of the recipe                                */
     int sources;
     bool understood;                   /* every text could be read to its end                */
@@ -42,9 +42,11 @@ bool gd__value_reset(gd_recipe *recipe, gd_arena *arena, int key);
 /* Appends the value as a recipe would say it, on one line. */
 void gd__value_write(gd__out *out, const gd_recipe *recipe, int key);
 bool gd__value_equal(const gd_recipe *a, const gd_recipe *b, int key);
-/* Whether other keys give this one a meaning (gd__key.needs); if not, *other is the one that
- * decides. */
-bool gd__value_applies(const gd_recipe *recipe, int key, int *other);
+/* The key that gd__key.needs names; -1: none. */
+int gd__key_needed(int key);
+/* Whether other keys give this one a meaning (gd__key.needs, and the needs of the key named there). If not,
+ * *blocked is the last key of this chain whose own needs are not met. */
+bool gd__value_applies(const gd_recipe *recipe, int key, int *blocked);
 /* Whether `word` stands in the blank-separated `list`. */
 bool gd__listed(const char *list, const char *word);
 /* "> 0", "in [0, 1)", "0 or in [1, 64]"; empty when there is no range. full: with an end that is

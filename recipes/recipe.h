@@ -31,9 +31,11 @@ typedef struct gd_recipe_layer {
 typedef struct gd_recipe_net {
     const char *arch; /* mlp dcgan layers resnet unet patchgan ...; `layers` when a list is given   */
     int64_t latent;   /* generator of topology noise                                                */
-    const char *latent_kind; /* normal uniform (in [-1, 1))                                         */
+    const char *latent_kind; /* normal uniform unit-uniform sphere: gd_latent                       */
     int64_t width;    /* base channel count, or MLP units                                           */
-    int64_t depth;    /* hidden layers of an mlp, residual blocks of a resnet                       */
+    int64_t depth;    /* hidden layers of an mlp, residual blocks of a resnet, levels of a unet,
+                         strided layers of a patchgan                                               */
+    bool spectral;    /* spectral norm                                                              */
     const char *norm; /* none batch instance layer; spectral is a separate key                      */
     const char *act;  /* hidden activation of an mlp: relu leaky maxout                             */
     const char *output; /* generator: tanh sigmoid none                                             */
@@ -61,18 +63,27 @@ typedef struct gd_recipe {
     uint64_t seed;
     struct {
         const char *source, *path;
-        struct { int64_t size, channels; } image;
+        struct { int64_t size, channels, load; } image;
+        const char *direction; /* AtoB BtoA: which domain of a pair is the input                    */
         bool flip;
         int64_t workers, depth, count;
     } data;
     struct { int64_t global; } batch;
-    const char *topology; /* noise paired two-way */
+    const char *topology; /* noise paired two-way classifier */
     gd_recipe_net generator, discriminator;
     struct {
         const char *kind;  /* non-saturating minimax least-squares wasserstein hinge                */
         double d_scale;    /* factor on the discriminator's loss (GAN paper code: 0.5)              */
+        double g_scale;    /* factor on the generator's adversarial loss                            */
         double label_real; /* one-sided label smoothing; 1: off                                     */
-        struct { const char *kind; double lambda, target; int64_t every; } penalty;
+        double minimax;    /* blend: share of minimax in the generator's loss                       */
+        struct { const char *kind, *at; double lambda, target, fraction; bool one_sided; int64_t every; } penalty;
+        struct { double start, end; int64_t steps; } noise; /* instance noise on D's input          */
+        struct {           /* gd_terms_spec                                                         */
+            double l1, cycle_a, cycle_b, identity, feature;
+            const char *cycle_kind;                              /* l1 l2                           */
+            struct { bool on; double start, end; int64_t steps; } rate;
+        } terms;
         double clip;       /* weight clipping of every D parameter to [-clip, clip]; 0: off         */
     } loss;
     struct {
@@ -81,19 +92,26 @@ typedef struct gd_recipe {
         bool share_fake;   /* G step reuses the last D step's fake batch (public DCGAN example)     */
         struct { int64_t steps, d_steps, every; } warmup; /* d_steps in the first `steps` iterations
                                                and in every `every`-th (WGAN: 25, 100, 500)         */
-        struct { const char *kind; } adaptive; /* none: rank 0 leaves d_steps as it is              */
+        const char *first;   /* discriminator generator: of a shared batch, who is updated first    */
+        int64_t alternate;   /* iterations that train one side only, in turns; 0: off               */
+        struct { const char *kind; double low, high; int64_t min, max, every; } adaptive;
     } schedule;
+    struct { int64_t size; } pool; /* two-way: images per domain; 0: off                            */
+    struct {                 /* action of each watcher: none warn stop rollback; dist/watch.h        */
+        const char *collapse, *vanished, *exploding, *saturated;
+        int64_t every;       /* steps between looks at samples (collapse)                           */
+    } watch;
     struct { gd_recipe_optimizer g, d; } optimizer;
-    struct { double decay; int64_t start; } ema; /* decay 0: off                                    */
+    struct { double decay; int64_t start; bool warmup; } ema; /* decay 0: off                       */
     struct { int64_t steps; } train;
     struct {
         const char *precision;   /* fp32 bf16                                                       */
         int64_t shards;          /* 0: one per rank                                                 */
         const char *batch_stats; /* global rank (later: shard)                                      */
         int64_t check_every;     /* replica hash check, steps; 0: only at checkpoints               */
-        const char *on_nonfinite; /* stop (others come later)                                       */
+        const char *on_nonfinite; /* stop rollback                                                  */
     } numerics;
-    struct { int64_t every, keep; } checkpoint;
+    struct { int64_t every, keep; bool wait; } checkpoint;
     struct {
         int64_t every;
         struct { int64_t every, n; } samples;

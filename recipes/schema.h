@@ -40,14 +40,19 @@ typedef struct gd__key {
     double low, high, off;
     const char *const *choices;
     /* "other.key=word word": this key has a meaning only while the other key has one of the values;
-     * "other.key!word word": only while it has none of them. */
+     * "other.key!word word": only while it has none of them. The other key must have a meaning itself. */
     const char *needs;
     const char *also;     /* what other programs call it, in words; for suggestions                 */
     const char *hints;    /* "word=choice word=choice": what others call a choice                   */
 } gd__key;
 // clang-format on
 
-enum { GD__KEYS_MAX = 128 };
+/* Sources of points in the plane, of two domains, and of those with aligned pairs. */
+#define GD__POINTS  "ring grid swiss-roll"
+#define GD__PAIRS   "edges2fashion pairs synthetic-pairs"
+#define GD__DOMAINS GD__PAIRS " bags2shoes fashion-hflip fashion-invert split-pairs unpaired"
+
+enum { GD__KEYS_MAX = 192, GD__SECTIONS_MAX = 32 };
 extern const gd__key gd__keys[];
 extern const int gd__key_count;
 

@@ -91,21 +91,39 @@ static void add_section(json_t *root, const gd__section *s) {
     json_object_set_new(section, "description", json_string(s->help));
 }
 
-/* {required: [data, ...], properties: {data: {required: [source]}}}: what a recipe without
- * `extends` has. */
-static json_t *required(void) {
-    json_t *top = json_pack("{s[] s{}}", "required", "properties");
+/* Both in one step: {required: [data], properties: {data: {required: [source]}}}. All required keys lie in a section of
+ * the top. */
+static void add_required(json_t *branch, const char *name) {
+    const char *dot = strchr(name, '.');
+    char section[64];
+    size_t n = (size_t)(dot - name) < sizeof section - 1 ? (size_t)(dot - name) : sizeof section - 1;
+    memcpy(section, name, n);
+    section[n] = 0;
+    json_array_append_new(json_object_get(branch, "required"), json_string(section));
+    json_object_set_new(json_object_get(branch, "properties"), section, json_pack("{s[s]}", "required", dot + 1));
+}
+
+/* What a recipe without `extends` has. Where a key is required with some values of another one only ("topology!classifier"),
+ * there are two kinds of such recipes: with the key, or (`without`) with one of the other values. */
+static json_t *required(bool without) {
+    json_t *branch = json_pack("{s[] s{}}", "required", "properties");
     for (int i = 0; i < gd__key_count; i++) {
-        const char *name = gd__keys[i].name, *dot = strchr(name, '.');
-        if (!(gd__keys[i].flags & GD__REQUIRED) || !dot) continue; /* all of them lie in a section of the top */
-        char section[64];
-        size_t n = (size_t)(dot - name) < sizeof section - 1 ? (size_t)(dot - name) : sizeof section - 1;
-        memcpy(section, name, n);
-        section[n] = 0;
-        json_array_append_new(json_object_get(top, "required"), json_string(section));
-        json_object_set_new(json_object_get(top, "properties"), section, json_pack("{s[s]}", "required", dot + 1));
+        const gd__key *k = &gd__keys[i];
+        if (!(k->flags & GD__REQUIRED) || !strchr(k->name, '.')) continue;
+        int other = gd__key_needed(i);
+        if (!without || other < 0) {
+            add_required(branch, k->name);
+            continue;
+        }
+        json_t *words = json_array();
+        const char *listed = k->needs + strcspn(k->needs, "=!");
+        for (const char *const *w = gd__keys[other].choices; *w; w++)
+            if (gd__listed(listed + 1, *w) == (*listed == '!')) json_array_append_new(words, json_string(*w));
+        json_array_append_new(json_object_get(branch, "required"), json_string(gd__keys[other].name));
+        json_object_set_new(json_object_get(branch, "properties"), gd__keys[other].name,
+                            json_pack("{so}", "enum", words));
     }
-    return top;
+    return branch;
 }
 
 /* Whether every key is there: jansson answers a lack of memory by leaving things out. */
@@ -116,7 +134,7 @@ static bool is_complete(json_t *root) {
         json_t *value = json_object_get(json_object_get(map, "properties"), leaf);
         if (!json_object_get(value, "description") || json_object_size(value) < 2) return false;
     }
-    return json_array_size(json_object_get(root, "anyOf")) == 2;
+    return json_array_size(json_object_get(root, "anyOf")) == 3;
 }
 
 gd_status gd_schema_json(char **text) {
@@ -130,7 +148,8 @@ gd_status gd_schema_json(char **text) {
         json_pack("{ss ss}", "type", "string", "description", "path of the recipe whose values are taken over"));
     for (int i = 0; i < gd__key_count; i++) add_key(root, &gd__keys[i]);
     for (int i = 0; i < gd__section_count; i++) add_section(root, &gd__sections[i]);
-    json_object_set_new(root, "anyOf", json_pack("[{s[s]} o]", "required", "extends", required()));
+    json_object_set_new(root, "anyOf",
+                        json_pack("[{s[s]} o o]", "required", "extends", required(false), required(true)));
     char *dump = is_complete(root) ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) : NULL;
     json_decref(root);
     if (!dump) GD_FAIL(NOMEM, "recipe schema as JSON");

@@ -7,8 +7,8 @@
 enum { ORIGIN_COLUMN = 44 };
 
 static bool applies(const gd_recipe *r, int key) {
-    int other;
-    return gd__value_applies(r, key, &other);
+    int blocked;
+    return gd__value_applies(r, key, &blocked);
 }
 
 /* Whether a key decides the result. train.steps does only where a schedule counts down to it. */

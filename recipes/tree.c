@@ -47,7 +47,7 @@ static int called_here(const char *section, const char *word) {
 
 /* The key or section right in this section whose name is nearest. */
 static const char *near_here(const char *section, const char *word) {
-    const char *names[GD__KEYS_MAX + 64];
+    const char *names[GD__KEYS_MAX + GD__SECTIONS_MAX + TEXT_KEYS];
     size_t n = 0;
     for (int i = 0; i < gd__key_count; i++) n += gd__key_in(gd__keys[i].name, section, &names[n]);
     for (int i = 0; i < gd__section_count; i++) n += gd__key_in(gd__sections[i].name, section, &names[n]);

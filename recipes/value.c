@@ -292,16 +292,42 @@ bool gd__listed(const char *list, const char *word) {
     return false;
 }
 
-bool gd__value_applies(const gd_recipe *recipe, int key, int *other) {
+int gd__key_needed(int key) {
     const char *needs = gd__keys[key].needs;
-    if (!needs) return true;
-    size_t n = strcspn(needs, "=!");
+    if (!needs) return -1;
     char name[96];
-    snprintf(name, sizeof name, "%.*s", (int)n, needs);
-    *other = gd__key_find(name);
-    const void *at = field(recipe, *other);
-    char value[40] = "";
-    if (gd__keys[*other].type == GD__FLOAT) snprintf(value, sizeof value, "%.15g", *(const double *)at);
-    else if (*(const char *const *)at) snprintf(value, sizeof value, "%s", *(const char *const *)at);
-    return gd__listed(needs + n + 1, value) == (needs[n] == '=');
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(needs, "=!"), needs);
+    return gd__key_find(name);
+}
+
+/* A value as a word of gd__key.needs. */
+static void plain_value(const gd_recipe *recipe, int key, char *out, size_t room) {
+    const void *at = field(recipe, key);
+    const char *text;
+    *out = 0;
+    switch (gd__keys[key].type) {
+    case GD__FLOAT: snprintf(out, room, "%.15g", *(const double *)at); break;
+    case GD__INT: snprintf(out, room, "%lld", (long long)*(const int64_t *)at); break;
+    case GD__BOOL: snprintf(out, room, "%s", *(const bool *)at ? "true" : "false"); break;
+    case GD__CHOICE:
+    case GD__TEXT:
+        text = *(const char *const *)at;
+        if (text) snprintf(out, room, "%s", text);
+        break;
+    case GD__FLOATS:
+    case GD__LAYERS: break;
+    }
+}
+
+bool gd__value_applies(const gd_recipe *recipe, int key, int *blocked) {
+    bool applies = true;
+    for (int i = key, other; (other = gd__key_needed(i)) >= 0; i = other) {
+        const char *words = gd__keys[i].needs + strcspn(gd__keys[i].needs, "=!");
+        char value[40];
+        plain_value(recipe, other, value, sizeof value);
+        if (gd__listed(words + 1, value) == (*words == '=')) continue;
+        *blocked = i; /* the last one is the root of it all */
+        applies = false;
+    }
+    return applies;
 }

@@ -53,6 +53,41 @@ log: {every: 1, samples: {every: 6, n: 4}}
 YAML
 }
 
+# A pix2pix and a CycleGAN that train in a blink, on pairs of random pictures.
+paired_recipe() {
+    cat >"$1" <<'YAML'
+name: paired
+seed: 3
+data: {source: synthetic-pairs, image: {size: 64, channels: 3}, count: 32}
+batch: {global: 4}
+topology: paired
+generator: {arch: unet, width: 4, depth: 6, dropout: 0.5}
+discriminator: {arch: patchgan, width: 4, depth: 1}
+loss: {kind: non-saturating, d_scale: 0.5, terms: {l1: 100}}
+schedule: {share_fake: true}
+train: {steps: 4}
+checkpoint: {every: 4}
+log: {every: 1, samples: {every: 4, n: 4}}
+YAML
+}
+two_way_recipe() {
+    cat >"$1" <<'YAML'
+name: both
+seed: 3
+data: {source: synthetic-pairs, image: {size: 32, channels: 3}, count: 32}
+batch: {global: 2}
+topology: two-way
+generator: {arch: resnet, width: 4, depth: 1}
+discriminator: {arch: patchgan, width: 4, depth: 1}
+loss: {kind: least-squares, d_scale: 0.5, terms: {cycle_a: 10, cycle_b: 10, identity: 0.5}}
+schedule: {share_fake: true, first: generator}
+pool: {size: 8}
+train: {steps: 4}
+checkpoint: {every: 4}
+log: {every: 1, samples: {every: 4, n: 4}}
+YAML
+}
+
 finish() {
     echo "$checks checks, $failures failures"
     [ $checks -gt 0 ] && [ $failures = 0 ]

@@ -2,7 +2,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 run 0 g --help; says "usage: gandist RECIPE"; says "arithmetic"
 run 0 g --version; says "gandist "; says "oneDNN"
-for c in train sample interpolate arithmetic verify bench schema; do
+for c in train sample interpolate arithmetic translate evaluate export import verify bench schema; do
     run 0 g $c --help
     says "usage: gandist $c"
     says "example:"

@@ -36,21 +36,22 @@ static void expect_cost(const gd_train_config *c, int moments) {
     size_t shared = 0, collective = 0;
     double flops = 0;
     for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
-        if (!t->kind[k].program) continue;
-        gd_program_stats s = gd_program_get_stats(t->kind[k].program);
+        if (!t->kind[k][GD__PLAIN].program) continue;
+        gd_program_stats s = gd_program_get_stats(t->kind[k][GD__PLAIN].program);
         int64_t times = k == GD_STEP_D ? c->schedule.d_steps : k == GD_STEP_G ? c->schedule.g_steps : 1;
         shared += s.shared_bytes;
         flops += s.flops * (double)(times * t->local);
         collective += s.collective_bytes * (size_t)times;
     }
-    shared += gd_program_get_stats(t->sampler).shared_bytes + GD__SAMPLER_BATCH * (6 + 256) * sizeof(float);
+    shared += gd_program_get_stats(t->sampler[0]).shared_bytes + GD__SAMPLER_BATCH * (6 + 256) * sizeof(float);
     EXPECT(cost.activation_bytes == shared + local * t->memory_bytes, "%zu and %zu", cost.activation_bytes,
            shared + local * t->memory_bytes);
     EXPECT(fabs(cost.flops - flops) <= 1e-9 * flops && flops > 0);
     EXPECT(cost.collective_bytes == collective && (collective > 0) == (t->shards > 1));
     EXPECT(cost.loader_bytes >= 2 * TINY_BATCH * 256);
     EXPECT(cost.total_bytes == cost.param_bytes + cost.grad_bytes + cost.optimizer_bytes + cost.ema_bytes +
-                                   cost.activation_bytes + cost.loader_bytes);
+                                   cost.activation_bytes + cost.loader_bytes + cost.snapshot_bytes);
+    EXPECT(cost.snapshot_bytes >= (size_t)(all * 4 * (1 + moments)) / (size_t)gd_comm_size(t->comm));
     gd_trainer_free(t);
 }
 

@@ -233,9 +233,9 @@ static void overfitting_keeps_its_batch(void) {
     size_t bytes = (size_t)(t->n * 16 * 16);
     char *batch = malloc(bytes);
     EXPECT(batch);
-    memcpy(batch, t->real[0], bytes);
+    memcpy(batch, t->batch[0][0], bytes);
     EXPECT_OK(gd_trainer_run(t, 3));
-    EXPECT(!memcmp(batch, t->real[0], bytes));
+    EXPECT(!memcmp(batch, t->batch[0][0], bytes));
     free(batch);
     gd_trainer_free(t);
 }

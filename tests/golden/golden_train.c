@@ -51,7 +51,7 @@ static void full_name(const trainer *t, int group, const char *kind, const char 
 /* ---- state ---- */
 
 static void open_program(trainer *t, gd_step_kind k, const char *executor) {
-    rig_ok(gd_gan_step(t->gan, k, 1, &t->graph[k]));
+    rig_ok(gd_gan_step(t->gan, k, true, 1, &t->graph[k]));
     t->program[k] = rig_new(&t->graph[k], executor);
     for (int i = 0; i < GROUPS; i++)
         golden_fill(t->program[k], net_of(t, i)->net, net_of(t, i)->prefix, t->stream + 1000 * (uint64_t)i);
@@ -168,7 +168,7 @@ static void log_metrics(trainer *t, const rig *r) {
 }
 
 static void set_real(trainer *t, rig *r) {
-    int b = rig_find(r, "real");
+    int b = rig_find(r, "data:0");
     if (b < 0) return;
     gd_shape s = r->bindings[b].shape;
     int64_t n = gd_shape_count(s);
@@ -176,7 +176,7 @@ static void set_real(trainer *t, rig *r) {
     for (int64_t i = 0; i < n; i++)
         file[i] = (double)(int)((rig_number(t->stream + 2000 + t->draws, (uint64_t)i) + 1) * 128);
     golden_to_memory(s, golden_image_perm, file, memory);
-    rig_set(r, 0, "real", memory);
+    rig_set(r, 0, "data:0", memory);
     free(file);
     free(memory);
 }
@@ -233,7 +233,7 @@ static void train_dcgan(const char *executor, double tolerance) {
                  .optimizer = {.kind = GD_ADAM, .lr = 2e-3, .beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8}};
     gd_gan_spec s = {.generator = net("dcgan", true, 16, 4),
                      .discriminator = net("dcgan", false, 16, 4),
-                     .latent_uniform = true,
+                     .latent = GD_LATENT_UNIFORM,
                      .global_batch = BATCH,
                      .sync = true};
     rig_ok(gd_gan_new(&s, &t.gan));
@@ -248,7 +248,7 @@ static void train_simultaneous(const char *executor, double tolerance) {
     trainer t = {.stream = 70000, .optimizer = {.kind = GD_SGD, .lr = 0.1, .momentum = 0.5}};
     gd_gan_spec s = {.generator = net("mlp", true, 4, 10),
                      .discriminator = net("mlp", false, 4, 4),
-                     .latent_uniform = true,
+                     .latent = GD_LATENT_UNIFORM,
                      .global_batch = BATCH,
                      .sync = true,
                      .range = GD_RANGE_UNIT,
@@ -267,7 +267,7 @@ static void train_wgan(const char *executor, double tolerance) {
         .stream = 80000, .clip = 0.2, .optimizer = {.kind = GD_RMSPROP, .lr = 1e-3, .alpha = 0.99, .eps = 1e-8}};
     gd_gan_spec s = {.generator = net("mlp", true, 6, 12),
                      .discriminator = net("mlp", false, 6, 12),
-                     .latent_uniform = true,
+                     .latent = GD_LATENT_UNIFORM,
                      .global_batch = BATCH,
                      .sync = true,
                      .loss = {.kind = GD_LOSS_WASSERSTEIN}};

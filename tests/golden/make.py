@@ -5,7 +5,8 @@
 
 The networks are our own transcription of the public definitions: DCGAN (pytorch/examples/dcgan, with
 the depth following the image size as in WassersteinGAN's models/dcgan.py), its generator without batch
-norm, WassersteinGAN's perceptrons, Goodfellow's maxout GAN, and one network of every kind of layer.
+norm, WassersteinGAN's perceptrons, Goodfellow's maxout GAN, one network of every kind of layer, and those of
+image_nets.py. Critics of WGAN-GP also carry the gradients of its penalty, which are second derivatives.
 
 Nothing that goes in is stored: weights, inputs and cotangents are numbers of number(stream, i) below,
 laid out as PyTorch lays tensors out. The C test (golden.c) draws the same ones.
@@ -20,6 +21,8 @@ import sys
 
 import torch
 from torch import nn
+
+import image_nets
 
 VERSION = 1
 KEEP = 128  # values of a tensor that are stored, about
@@ -73,12 +76,12 @@ def latents(seed, purpose, step, n, z):
 # ---- the file ----
 
 class Golden:
-    def __init__(self):
-        self.records = []
+    def __init__(self, keep=KEEP):
+        self.records, self.keep = [], keep
 
     def add(self, name, tensor):
         flat = tensor.detach().reshape(-1).tolist()
-        stride = 1 if len(flat) <= KEEP else (len(flat) // KEEP) | 1
+        stride = 1 if len(flat) <= self.keep else (len(flat) // self.keep) | 1
         self.records.append((name, stride, len(flat), flat[::stride]))
 
     def write(self, path):
@@ -158,8 +161,12 @@ def every_layer(z):
 
 
 def state(net):
-    """Parameters and running statistics as (name, tensor), in state_dict order."""
-    return [(k, v) for k, v in net.state_dict(keep_vars=True).items() if not k.endswith("num_batches_tracked")]
+    """Parameters and buffers as (name, tensor), in state_dict order, but weight_orig of spectral norm before the bias."""
+    items = [(k, v) for k, v in net.state_dict(keep_vars=True).items() if not k.endswith("num_batches_tracked")]
+    for i, (k, v) in enumerate(items):
+        if k.endswith("weight_orig") and i and items[i - 1][0] == k.replace("weight_orig", "bias"):
+            items[i - 1:i + 1] = [(k, v), items[i - 1]]
+    return items
 
 
 def fill(net, stream, amplitude=0.25):
@@ -172,6 +179,8 @@ def fill(net, stream, amplitude=0.25):
 
 def plain_name(net, name):
     """main.<k>: a reshape or flatten that our networks do without a number does not count."""
+    if not isinstance(net, Net):
+        return name
     silent = isinstance(net.main[0], (nn.Flatten, nn.Unflatten))
     part = name.split(".")
     return ".".join([part[0], str(int(part[1]) - silent)] + part[2:])
@@ -186,9 +195,111 @@ def run_net(out, prefix, net, stream, shape):
     (y * numbers(stream + 901, y.shape)).sum().backward()
     out.add(prefix + "/y", y)
     out.add(prefix + "/dx", x.grad)
+    add_state(out, prefix, net)
+
+
+def add_state(out, prefix, net):
+    """Gradients of parameters, values of buffers."""
     for name, t in state(net):
         buffer = not isinstance(t, nn.Parameter)
         out.add("%s/%s%s" % (prefix, "" if buffer else "grad:", plain_name(net, name)), t if buffer else t.grad)
+
+
+def run_features(out, prefix, net, stream, shape):
+    """Training pass of a discriminator with feature maps: gradients of sum(y * cotangent) + the same of each map."""
+    net = fill(net.double(), stream)
+    x = numbers(stream + 900, shape).requires_grad_()
+    out.add(prefix + "/eval", net.eval()(x)[0])
+    y, features = net.train()(x)
+    loss = (y * numbers(stream + 901, y.shape)).sum()
+    for i, f in enumerate(features):
+        out.add("%s/feature%d" % (prefix, i), f)
+        loss = loss + (f * numbers(stream + 902 + i, f.shape)).sum()
+    loss.backward()
+    out.add(prefix + "/y", y)
+    out.add(prefix + "/dx", x.grad)
+    add_state(out, prefix, net)
+
+
+def run_penalty(out, prefix, net, stream, shape):
+    """Gradients of mean (|dD/dx| - 1)^2: Gulrajani 2017's penalty at the points x."""
+    x = numbers(stream + 900, shape).requires_grad_()
+    net.zero_grad()
+    slope = torch.autograd.grad(net(x).sum(), x, create_graph=True)[0]
+    norm = slope.flatten(1).norm(dim=1)
+    ((norm - 1) ** 2).mean().backward()
+    out.add(prefix + "/slope_norm", norm)
+    for name, t in state(net):
+        out.add("%s/penalty:%s" % (prefix, name), torch.zeros_like(t) if t.grad is None else t.grad)
+
+
+def run_spectral(out, prefix, net, stream, shape):
+    """Every weight behind torch.nn.utils.spectral_norm: three training passes move the vectors, the last one counts."""
+    for m in net.modules():
+        if isinstance(m, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+            nn.utils.spectral_norm(m)
+    net = fill(net.double(), stream)
+    x = numbers(stream + 900, shape).requires_grad_()
+    net.train()
+    net(x)
+    net(x)
+    y = net(x)
+    (y * numbers(stream + 901, y.shape)).sum().backward()
+    out.add(prefix + "/y", y)
+    out.add(prefix + "/dx", x.grad)
+    add_state(out, prefix, net)
+    out.add(prefix + "/eval", net.eval()(x))
+
+
+def image_networks(folder):
+    few = 40
+    path = lambda name: os.path.join(folder, name)
+    out = Golden(few)
+    run_net(out, "B", image_nets.Unet(3, 2, 6, 2, "batch"), 100000, (2, 3, 64, 64))
+    run_net(out, "I", image_nets.Unet(1, 3, 5, 2, "instance"), 101000, (2, 1, 32, 64))
+    run_net(out, "N", image_nets.Unet(3, 3, 3, 3, "none"), 102000, (2, 3, 16, 8))
+    out.write(path("unet.bin"))
+    out = Golden(few)
+    run_net(out, "3", image_nets.patchgan(4, 3, 3, "batch"), 110000, (3, 4, 32, 40))
+    run_net(out, "1", image_nets.patchgan(3, 4, 1, "instance"), 111000, (2, 3, 16, 16))
+    run_net(out, "5", image_nets.patchgan(3, 1, 5, "none"), 112000, (2, 3, 96, 96))
+    run_net(out, "X", image_nets.pixel(4, 5, "batch"), 113000, (2, 4, 6, 5))
+    run_net(out, "Y", image_nets.pixel(3, 5, "instance"), 114000, (2, 3, 4, 4))
+    out.write(path("patchgan.bin"))
+    out = Golden(few)
+    run_net(out, "I", image_nets.cycle_resnet(3, 2, 3, 2, "instance"), 120000, (2, 3, 16, 20))
+    run_net(out, "B", image_nets.cycle_resnet(1, 3, 3, 1, "batch"), 121000, (3, 1, 12, 8))
+    out.write(path("resnet.bin"))
+    out = Golden(few)
+    run_net(out, "G32", image_nets.GpGenerator(6, 32, 3, 4), 130000, (3, 6))
+    run_net(out, "G64", image_nets.GpGenerator(5, 64, 1, 2), 131000, (2, 5))
+    out.write(path("resnet_gp_g.bin"))
+    out = Golden(few)
+    for i, (prefix, net, n, image, size) in enumerate((
+            ("D32", image_nets.GpCritic32(3, 4, "none"), 3, 3, 32), ("D64", image_nets.GpCritic64(1, 2, "layer"), 2, 1, 64),
+            ("L32", image_nets.GpCritic32(1, 3, "layer"), 2, 1, 32))):
+        run_net(out, prefix, net, 140000 + 1000 * i, (n, image, size, size))
+        run_penalty(out, prefix, net, 140000 + 1000 * i, (n, image, size, size))
+    out.write(path("resnet_gp_d.bin"))
+    out = Golden(few)
+    run_net(out, "G64", image_nets.disco_g(3, 2, 2, 4), 150000, (2, 3, 64, 64))
+    run_net(out, "G32", image_nets.disco_g(1, 3, 3, 3), 151000, (2, 1, 32, 64))
+    run_features(out, "D64", image_nets.DiscoD(3, 2, 4), 152000, (2, 3, 64, 64))
+    run_features(out, "D32", image_nets.DiscoD(1, 3, 3), 153000, (3, 1, 32, 32))
+    out.write(path("disco.bin"))
+    out = Golden(few)
+    for i, (n, size, image, norm) in enumerate(((2, 28, 1, False), (3, 32, 3, True), (2, 64, 1, True))):
+        run_net(out, "G%d" % size, image_nets.K5Generator(5, size, image, 2, norm), 170000 + 1000 * i, (n, 5))
+    for i, (size, image, norm) in enumerate(((28, 1, None), (32, 3, None), (64, 1, "layer"))):
+        net = image_nets.K5Critic(size, image, 2, norm)
+        run_net(out, "D%d" % size, net, 173000 + 1000 * i, (2, image, size, size))
+        run_penalty(out, "D%d" % size, net, 173000 + 1000 * i, (2, image, size, size))
+    out.write(path("dcgan_k5.bin"))
+    out = Golden(few)
+    run_spectral(out, "D", dcgan_d(32, 3, 4), 160000, (3, 3, 32, 32))
+    run_spectral(out, "G", dcgan_g(32, 3, 5, 2), 161000, (3, 5))
+    run_spectral(out, "M", mlp(48, [9, 9], 1, [], act=nn.ReLU), 162000, (4, 3, 4, 4))
+    out.write(path("spectral.bin"))
 
 
 def networks(folder):
@@ -315,6 +426,7 @@ def main():
     folder = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.abspath(__file__))
     torch.set_num_threads(1)
     networks(folder)
+    image_networks(folder)
     train_dcgan(os.path.join(folder, "train_dcgan.bin"))
     train_simultaneous(os.path.join(folder, "train_simultaneous.bin"))
     train_wgan(os.path.join(folder, "train_wgan.bin"))

@@ -124,7 +124,7 @@ static int make_all(void **state) {
 typedef struct bad {
     gd_dataset_spec spec;
     gd_status code;
-    const char *text[3];
+    const char *text[4];
 } bad;
 
 #define FOLDER(p)                                                                                                      \
@@ -135,7 +135,7 @@ typedef struct bad {
 // clang-format off
 static const bad BAD[] = {
     /* the recipe */
-    {{.source = "synthetik"},                    GD_CONFIG, {"'synthetik' is unknown", "did you mean 'synthetic'?", "fashion-mnist, idx, folder"}},
+    {{.source = "synthetik"},                    GD_CONFIG, {"'synthetik' is unknown", "did you mean 'synthetic'?", "fashion-mnist, fashion32, edges2fashion", "tar, ring"}},
     {{.source = NULL},                           GD_CONFIG, {"data source ''", "expected one of", "ring"}},
     {{.source = "idx"},                          GD_CONFIG, {"idx: no path", "data.path"}},
     {{.source = "ring", .path = "x"},            GD_CONFIG, {"ring", "reads no path", "'x'"}},
@@ -169,7 +169,7 @@ static const bad BAD[] = {
     {FOLDER("sizes"),     GD_DATA, {"4x4: 2 (first a.png)", "5x4: 1 (first b.png)", "data.image.size"}},
     /* IDX */
     {IDX("nothing.idx"),  GD_NOINPUT, {"nothing.idx: does not exist"}},
-    {IDX("folder.idx"),   GD_NOINPUT, {"folder.idx: is a folder", "regular file"}},
+    {IDX("folder.idx"),   GD_NOINPUT, {"folder.idx: holds no train-images-idx3-ubyte", "data.path"}},
     {IDX("fifo.idx"),     GD_NOINPUT, {"fifo.idx: is a FIFO", "regular file"}},
     {IDX("zero.idx"),     GD_DATA, {"zero.idx: 0 bytes"}},
     {IDX("three.idx"),    GD_DATA, {"three.idx: 3 bytes", "too short"}},

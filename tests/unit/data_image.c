@@ -30,9 +30,10 @@ static void test_resize_equals_pillow(void **state) {
         char what[96];
         for (int k = 0; k < 7; k++, p += 4) v[k] = little32(p);
         gd_image in = noise_image((int)v[4], (int)v[3], (int)v[2], v[1]), out;
-        snprintf(what, sizeof what, "case %u: %s %ux%ux%u -> %ux%u", i, v[0] ? "fit" : "resize", v[3], v[4], v[2], v[5],
+        snprintf(what, sizeof what, "case %u: %s %ux%ux%u -> %ux%u", i, v[0] == 2 ? "bicubic" : v[0] ? "fit" : "resize", v[3], v[4], v[2], v[5],
                  v[6]);
-        if (v[0]) expect_ok(gd_image_fit(&in, (int)v[5], &out));
+        if (v[0] == 2) expect_ok(gd_image_resize_bicubic(&in, (int)v[6], (int)v[5], &out));
+        else if (v[0]) expect_ok(gd_image_fit(&in, (int)v[5], &out));
         else expect_ok(gd_image_resize(&in, (int)v[6], (int)v[5], &out));
         expect_pixels(what, &out, (int)v[6], (int)v[5], (int)v[2], p);
         p += (size_t)v[5] * v[6] * v[2];

@@ -20,9 +20,9 @@ static double dot(const float *a, const float *b) {
 static void seeds_name_single_latents(void **state) {
     (void)state;
     float sheet[4 * SIZE], one[SIZE];
-    gd_latents_draw(10, false, 4, SIZE, sheet);
+    gd_latents_draw(10, GD_LATENT_NORMAL, 4, SIZE, sheet);
     for (int i = 0; i < 4; i++) {
-        gd_latents_draw(10 + (uint64_t)i, false, 1, SIZE, one);
+        gd_latents_draw(10 + (uint64_t)i, GD_LATENT_NORMAL, 1, SIZE, one);
         assert_memory_equal(one, sheet + i * SIZE, sizeof one);
     }
     assert_memory_not_equal(sheet, sheet + SIZE, sizeof one);
@@ -31,7 +31,7 @@ static void seeds_name_single_latents(void **state) {
 static void uniform_stays_in_range(void **state) {
     (void)state;
     float z[100 * SIZE], low = 0, high = 0;
-    gd_latents_draw(0, true, 100, SIZE, z);
+    gd_latents_draw(0, GD_LATENT_UNIFORM, 100, SIZE, z);
     for (int i = 0; i < 100 * SIZE; i++) {
         low = fminf(low, z[i]);
         high = fmaxf(high, z[i]);
@@ -45,8 +45,8 @@ static void both_ways_start_and_end_at_the_ends(void **state) {
     float a[SIZE], b[SIZE], z[STEPS * SIZE];
     void (*const ways[])(const float *, const float *, int64_t, int64_t, float *) = {gd_latents_linear,
                                                                                      gd_latents_slerp};
-    gd_latents_draw(1, false, 1, SIZE, a);
-    gd_latents_draw(2, false, 1, SIZE, b);
+    gd_latents_draw(1, GD_LATENT_NORMAL, 1, SIZE, a);
+    gd_latents_draw(2, GD_LATENT_NORMAL, 1, SIZE, b);
     for (int w = 0; w < 2; w++) {
         ways[w](a, b, SIZE, STEPS, z);
         for (int j = 0; j < SIZE; j++) {
@@ -60,8 +60,8 @@ static void both_ways_start_and_end_at_the_ends(void **state) {
 static void slerp_keeps_norm_and_speed(void **state) {
     (void)state;
     float a[SIZE], b[SIZE], z[STEPS * SIZE];
-    gd_latents_draw(3, false, 1, SIZE, a);
-    gd_latents_draw(4, false, 1, SIZE, b);
+    gd_latents_draw(3, GD_LATENT_NORMAL, 1, SIZE, a);
+    gd_latents_draw(4, GD_LATENT_NORMAL, 1, SIZE, b);
     double na = sqrt(dot(a, a)), nb = sqrt(dot(b, b));
     for (int j = 0; j < SIZE; j++) {
         a[j] = (float)(a[j] / na);
@@ -78,7 +78,7 @@ static void slerp_keeps_norm_and_speed(void **state) {
 static void slerp_of_equal_ends_is_finite(void **state) {
     (void)state;
     float a[SIZE], z[STEPS * SIZE];
-    gd_latents_draw(5, false, 1, SIZE, a);
+    gd_latents_draw(5, GD_LATENT_NORMAL, 1, SIZE, a);
     gd_latents_slerp(a, a, SIZE, STEPS, z);
     for (int j = 0; j < SIZE; j++) assert_true(fabsf(z[4 * SIZE + j] - a[j]) < 1e-6f);
 }

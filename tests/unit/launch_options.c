@@ -78,7 +78,7 @@ static void bounds_the_number_of_repeats(void **state) {
         argv[1 + 2 * i] = "--set";
         argv[2 + 2 * i] = "k=1";
     }
-    refuses("more than 64 times", 2 * GD_LIST_MAX + 3, argv);
+    refuses("more than 4096 times", 2 * GD_LIST_MAX + 3, argv);
 }
 
 int main(void) {

@@ -55,7 +55,7 @@ static int check_net(const gd_step_graph *s, const gd_gan_net *n, bool trained) 
     return wanted;
 }
 
-static const char *const d_metrics[] = {"loss_d", "loss_d_real", "loss_d_fake", "d_real", "d_fake", NULL};
+static const char *const d_metrics[] = {"loss_d", "loss_d_real", "loss_d_fake", "d_real", "d_fake", "d_accuracy", NULL};
 static const char *const g_metrics[] = {"loss_g", "d_fake_g", NULL};
 
 static int check_metrics(const gd_step_graph *s, const char *const *list, bool want) {
@@ -72,14 +72,14 @@ static int check_metrics(const gd_step_graph *s, const char *const *list, bool w
 
 static void check_step(const gd_gan *m, gd_step_kind kind, int64_t shards) {
     gd_step_graph s;
-    rig_ok(gd_gan_step(m, kind, shards, &s));
+    rig_ok(gd_gan_step(m, kind, true, shards, &s));
     bool d = kind != GD_STEP_G, g = kind != GD_STEP_D;
     const gd_gan_net *nets;
     assert_int_equal(gd_gan_nets(m, &nets), 2);
     int outputs = check_net(&s, &nets[0], g) + check_net(&s, &nets[1], d);
     outputs += check_metrics(&s, d_metrics, d) + check_metrics(&s, g_metrics, g);
     assert_int_equal(s.n_outputs, outputs); /* and nothing else */
-    assert_int_equal(s.n_phases, kind == GD_STEP_DG_SHARED ? 2 : 1);
+    assert_int_equal(s.n_phases, kind == GD_STEP_DG_SHARED || kind == GD_STEP_GD_SHARED ? 2 : 1);
     assert_int_equal(gd_graph_shards(s.graph), shards);
     gd_step_graph_free(&s);
     assert_null(s.graph);
@@ -89,7 +89,7 @@ static void every_step_builds(void **state) {
     (void)state;
     static const char *const archs[] = {"mlp", "dcgan", "layers"};
     for (int a = 0; a < 3; a++)
-        for (int loss = 0; loss <= GD_LOSS_HINGE; loss++)
+        for (int loss = 0; loss <= GD_LOSS_BLEND; loss++)
             for (int sync = 0; sync < 2; sync++) {
                 gd_gan_spec s = spec_of(archs[a]);
                 s.loss.kind = (gd_loss_kind)loss;
@@ -116,7 +116,7 @@ static void latents_are_drawn_once(void **state) {
     rig_ok(gd_gan_new(&s, &m));
     for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
         gd_step_graph step;
-        rig_ok(gd_gan_step(m, (gd_step_kind)k, 2, &step));
+        rig_ok(gd_gan_step(m, (gd_step_kind)k, true, 2, &step));
         assert_int_equal(count_ops(&step, GD_OP_RANDOM), 1);
         for (int i = 0; i < gd_graph_count(step.graph); i++) {
             const gd_node_info *n = gd_graph_at(step.graph, i);
@@ -137,10 +137,10 @@ static void g_step_leaves_d_alone(void **state) {
     gd_gan *m;
     rig_ok(gd_gan_new(&s, &m));
     static const int wanted[GD_STEP_KIND_COUNT] = {
-        [GD_STEP_D] = 4, [GD_STEP_G] = 2, [GD_STEP_DG_SHARED] = 6, [GD_STEP_BOTH] = 6};
+        [GD_STEP_D] = 4, [GD_STEP_G] = 2, [GD_STEP_DG_SHARED] = 6, [GD_STEP_GD_SHARED] = 6, [GD_STEP_BOTH] = 6};
     for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
         gd_step_graph step;
-        rig_ok(gd_gan_step(m, (gd_step_kind)k, 1, &step));
+        rig_ok(gd_gan_step(m, (gd_step_kind)k, true, 1, &step));
         assert_int_equal(count_ops(&step, GD_OP_CONV_DW), wanted[k]); /* D: two, for real and generated */
         gd_step_graph_free(&step);
     }
@@ -154,7 +154,7 @@ static void dropout_streams_differ(void **state) {
     gd_gan *m;
     rig_ok(gd_gan_new(&s, &m));
     gd_step_graph step;
-    rig_ok(gd_gan_step(m, GD_STEP_DG_SHARED, 1, &step));
+    rig_ok(gd_gan_step(m, GD_STEP_DG_SHARED, true, 1, &step));
     uint32_t seen[8];
     int n = 0;
     for (int i = 0; i < gd_graph_count(step.graph); i++) {
@@ -205,8 +205,8 @@ static void refusals(void **state) {
     gd_gan *m;
     rig_ok(gd_gan_new(&s, &m));
     gd_step_graph step;
-    rig_refused(gd_gan_step(m, GD_STEP_D, 3, &step), GD_CONFIG, "8 samples", "3 equal shards", NULL);
-    rig_refused(gd_gan_step(m, GD_STEP_D, 0, &step), GD_CONFIG, "0 equal shards", NULL);
+    rig_refused(gd_gan_step(m, GD_STEP_D, true, 3, &step), GD_CONFIG, "8 samples", "3 equal shards", NULL);
+    rig_refused(gd_gan_step(m, GD_STEP_D, true, 0, &step), GD_CONFIG, "0 equal shards", NULL);
     rig_refused(gd_gan_sampler(m, 0, false, &step), GD_CONFIG, "at least 1", NULL);
     gd_gan_free(m);
     /* statistics of one value: an mlp with batch norm and one sample a shard */
@@ -214,7 +214,7 @@ static void refusals(void **state) {
     s.generator.norm = "batch";
     s.sync = false;
     rig_ok(gd_gan_new(&s, &m));
-    rig_refused(gd_gan_step(m, GD_STEP_D, 8, &step), GD_CONFIG, "single value", NULL);
+    rig_refused(gd_gan_step(m, GD_STEP_D, true, 8, &step), GD_CONFIG, "single value", NULL);
     gd_gan_free(m);
 }
 

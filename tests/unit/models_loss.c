@@ -14,6 +14,7 @@ static double square(double x) { return x * x; }
 static double value_d_real(gd_loss_kind k, double x, double label) {
     switch (k) {
     case GD_LOSS_NON_SATURATING:
+    case GD_LOSS_BLEND:
     case GD_LOSS_MINIMAX: return label * softplus(-x) + (1 - label) * softplus(x);
     case GD_LOSS_LEAST_SQUARES: return square(x - 1) / 2;
     case GD_LOSS_WASSERSTEIN: return -x;
@@ -25,6 +26,7 @@ static double value_d_real(gd_loss_kind k, double x, double label) {
 static double value_d_fake(gd_loss_kind k, double x) {
     switch (k) {
     case GD_LOSS_NON_SATURATING:
+    case GD_LOSS_BLEND:
     case GD_LOSS_MINIMAX: return softplus(x);
     case GD_LOSS_LEAST_SQUARES: return square(x) / 2;
     case GD_LOSS_WASSERSTEIN: return x;
@@ -33,10 +35,12 @@ static double value_d_fake(gd_loss_kind k, double x) {
     return NAN;
 }
 
-static double value_g(gd_loss_kind k, double x) {
+/* m: the share of minimax in a blend. */
+static double value_g(gd_loss_kind k, double x, double m) {
     switch (k) {
     case GD_LOSS_NON_SATURATING: return softplus(-x);
     case GD_LOSS_MINIMAX: return -softplus(x);
+    case GD_LOSS_BLEND: return (1 - m) * softplus(-x) - m * softplus(x);
     case GD_LOSS_LEAST_SQUARES: return square(x - 1) / 2;
     case GD_LOSS_WASSERSTEIN:
     case GD_LOSS_HINGE: return -x;
@@ -74,7 +78,7 @@ static void check(gd_loss_spec l, gd_shape s) {
     for (int i = 0; i < N; i++) {
         want[0] += d * value_d_real(l.kind, logits[i], label) / per;
         want[1] += d * value_d_fake(l.kind, logits[i]) / per;
-        want[2] += gs * value_g(l.kind, logits[i]) / per;
+        want[2] += gs * value_g(l.kind, logits[i], l.minimax) / per;
     }
     compute(&l, s, got);
     for (int i = 0; i < 3; i++) near(got[i], want[i]);
@@ -82,13 +86,17 @@ static void check(gd_loss_spec l, gd_shape s) {
 
 static void formulas(void **state) {
     (void)state;
-    for (int k = 0; k <= GD_LOSS_HINGE; k++) {
+    for (int k = 0; k <= GD_LOSS_BLEND; k++) {
         check((gd_loss_spec){.kind = (gd_loss_kind)k}, gd_shape2(N, 1));
         check((gd_loss_spec){.kind = (gd_loss_kind)k, .d_scale = 0.5, .g_scale = 2}, gd_shape2(N, 1));
         check((gd_loss_spec){.kind = (gd_loss_kind)k}, gd_shape4(2, 3, 1, 1)); /* patches */
     }
     check((gd_loss_spec){.kind = GD_LOSS_NON_SATURATING, .label_real = 0.9}, gd_shape2(N, 1));
     check((gd_loss_spec){.kind = GD_LOSS_MINIMAX, .label_real = 0.7}, gd_shape2(N, 1));
+    static const double shares[] = {0.25, 0.5, 1}; /* 0 is in the loop above */
+    for (int i = 0; i < 3; i++) check((gd_loss_spec){.kind = GD_LOSS_BLEND, .minimax = shares[i]}, gd_shape2(N, 1));
+    check((gd_loss_spec){.kind = GD_LOSS_BLEND, .minimax = 0.3, .label_real = 0.9, .g_scale = 3},
+          gd_shape4(2, 3, 1, 1));
 }
 
 /* A discriminator that cannot tell: 2 ln 2 for cross-entropy, 1/4 each for least squares at 1/2. */
@@ -123,7 +131,7 @@ static void names(void **state) {
     (void)state;
     int count;
     const char *const *list = gd_loss_names(&count);
-    assert_int_equal(count, GD_LOSS_HINGE + 1);
+    assert_int_equal(count, GD_LOSS_BLEND + 1);
     for (int i = 0; i < count; i++) {
         gd_loss_kind k;
         assert_true(gd_loss_find(list[i], &k));
@@ -132,6 +140,7 @@ static void names(void **state) {
     gd_loss_kind k;
     assert_false(gd_loss_find("wgan", &k));
     assert_true(gd_loss_has_probability(GD_LOSS_MINIMAX));
+    assert_true(gd_loss_has_probability(GD_LOSS_BLEND));
     assert_false(gd_loss_has_probability(GD_LOSS_HINGE));
 }
 

@@ -27,6 +27,7 @@ typedef struct rig {
     const gd_binding *bindings;
     void **memory[RIG_SHARDS_MAX]; /* per binding */
     uint64_t first_sample;         /* of shard 0 in the global batch */
+    gd_step_kind kind;             /* the test's note of what it runs */
 } rig;
 
 /* Fails the test with the error record unless st is GD_OK. */

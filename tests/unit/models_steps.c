@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tests/unit/models_rig.h"
+#include "base/rng.h"
+#include "tests/unit/models_check.h"
 
-enum { BATCH = 8, SEED = 3, STEP = 17 };
+enum { BATCH = CHECK_BATCH, SEED = CHECK_SEED, STEP = CHECK_STEP };
 
 static const gd_layer_spec list_g[] = {
     {.kind = "dense", .size = 4 * 4 * 3, .norm = "batch", .act = "relu", .bias = -1},
@@ -38,254 +39,59 @@ static gd_gan_spec mlp(void) { return spec_of("mlp", 4); }
 static gd_gan_spec dcgan(void) { return spec_of("dcgan", 16); }
 static gd_gan_spec layers(void) { return spec_of("layers", 8); }
 
-static gd_gan *make(gd_gan_spec s) {
-    gd_gan *m;
-    rig_ok(gd_gan_new(&s, &m));
-    return m;
-}
-
-static double *room(int64_t n) {
-    double *p = calloc((size_t)n + 1, sizeof *p);
-    assert_non_null(p);
-    return p;
-}
-
-/* Real samples of the whole batch: bytes. `first`: skip that many samples. */
-static void set_real(rig *r, const gd_gan *m, int64_t samples, int64_t first) {
-    const gd_net_spec *d = &gd_gan_get_spec(m)->discriminator;
-    int64_t one = d->height * d->width_px * d->channels;
-    double *v = room(samples * one);
-    for (int64_t i = 0; i < samples * one; i++)
-        v[i] = (double)(int)((rig_number(99, (uint64_t)(first * one + i)) + 1) * 128);
-    rig_scatter(r, "real", v);
-    free(v);
-}
-
-static rig *open_step_on(const char *executor, const gd_gan *m, gd_step_kind kind, int64_t shards) {
-    gd_step_graph s;
-    rig_ok(gd_gan_step(m, kind, shards, &s));
-    rig *r = rig_new(&s, executor);
-    gd_step_graph_free(&s);
-    rig_fill_gan(r, m, 0.5);
-    set_real(r, m, gd_gan_get_spec(m)->global_batch, 0);
-    return r;
-}
-
-static rig *open_step(const gd_gan *m, gd_step_kind kind, int64_t shards) {
-    return open_step_on("ref", m, kind, shards);
-}
-
-/* D's parameters after an "update" at the pause: other numbers. */
-static void fake_update(void *ctx, rig *r, int phase) {
-    const gd_gan_net *nets;
-    gd_gan_nets(ctx, &nets);
-    assert_int_equal(phase, 1);
-    const gd_param_info *p;
-    int n = gd_net_params(nets[1].net, &p);
-    for (int i = 0; i < n; i++) {
-        if (p[i].buffer) continue;
-        char name[96];
-        snprintf(name, sizeof name, "D/%s", p[i].name);
-        int64_t count = gd_shape_count(p[i].shape);
-        double *v = room(count);
-        rig_numbers(5000 + (uint64_t)i, count, 0.5, 0.1, v);
-        rig_set(r, -1, name, v);
-        free(v);
-    }
-}
-
-static void run(rig *r, gd_gan *m, int64_t n) { rig_run(r, SEED, STEP, n, fake_update, m); }
-
 /* ---- gradients ---- */
 
-static double loss_at(rig *r, gd_gan *m, const char *name, double *v, int64_t i, double x, const char *metric) {
-    double old = v[i];
-    rig_fill_gan(r, m, 0.5);
-    v[i] = x;
-    rig_set(r, 0, name, v);
-    v[i] = old;
-    run(r, m, BATCH);
-    return rig_metric(r, metric);
-}
-
-/* A few elements of each parameter by central differences. */
-static void check_param(rig *r, gd_gan *m, const char *prefix, const gd_param_info *p, const char *metric) {
-    const double h = 1e-5;
-    char name[96], grad_name[112];
-    snprintf(name, sizeof name, "%s/%s", prefix, p->name);
-    snprintf(grad_name, sizeof grad_name, "grad:%s", name);
-    int64_t count = gd_shape_count(p->shape);
-    double *v = room(count), *grad = room(count), scale = 1e-3;
-    rig_fill_gan(r, m, 0.5);
-    rig_get(r, 0, name, v);
-    run(r, m, BATCH);
-    rig_get(r, 0, grad_name, grad);
-    for (int64_t i = 0; i < count; i++) scale = fmax(scale, fabs(grad[i]));
-    for (int64_t i = 0; i < count; i += count / 3 + 1) {
-        double slope =
-            (loss_at(r, m, name, v, i, v[i] + h, metric) - loss_at(r, m, name, v, i, v[i] - h, metric)) / (2 * h);
-        if (!(fabs(slope - grad[i]) <= 1e-6 * scale))
-            fail_msg("%s[%lld] is %.12g, differences say %.12g (largest %.3g)", grad_name, (long long)i, grad[i], slope,
-                     scale);
-    }
-    free(v);
-    free(grad);
-}
-
-static void check_gradients(gd_gan_spec s) {
-    gd_gan *m = make(s);
-    const gd_gan_net *nets;
-    int n_nets = gd_gan_nets(m, &nets);
-    for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
-        rig *r = open_step(m, (gd_step_kind)k, 1);
-        for (int i = 0; i < n_nets; i++) {
-            if (k == (nets[i].group == GD_GROUP_G ? GD_STEP_D : GD_STEP_G)) continue;
-            const gd_param_info *p;
-            int n = gd_net_params(nets[i].net, &p);
-            for (int j = 0; j < n; j++)
-                if (!p[j].buffer) check_param(r, m, nets[i].prefix, &p[j], i ? "loss_d" : "loss_g");
-        }
-        rig_free(r);
-    }
+static void gradients(gd_gan_spec s) {
+    gd_gan *m = check_make(s);
+    check_gradients(m);
     gd_gan_free(m);
 }
 
 static void gradients_of_losses(void **state) {
     (void)state;
-    for (int k = 0; k <= GD_LOSS_HINGE; k++) {
+    for (int k = 0; k <= GD_LOSS_BLEND; k++) {
         gd_gan_spec s = mlp();
         s.loss.kind = (gd_loss_kind)k;
-        check_gradients(s);
+        if (k == GD_LOSS_BLEND) s.loss.minimax = 0.3;
+        gradients(s);
     }
     gd_gan_spec s = mlp();
     s.loss = (gd_loss_spec){.d_scale = 0.5, .g_scale = 2, .label_real = 0.9};
-    s.latent_uniform = true;
-    check_gradients(s);
+    s.latent = GD_LATENT_UNIFORM;
+    gradients(s);
 }
 
 static void gradients_of_networks(void **state) {
     (void)state;
-    check_gradients(dcgan());
-    check_gradients(layers());
-}
-
-/* A critic without batch norm, so that a penalty may look at single samples. */
-static gd_gan_spec penalised(gd_gan_spec s, const char *norm, double target) {
-    s.loss.kind = GD_LOSS_WASSERSTEIN;
-    s.discriminator.norm = norm;
-    s.penalty = (gd_penalty_spec){GD_PENALTY_GRADIENT, 10, target};
-    return s;
-}
-
-/* The loss contains a gradient: its own gradient is of second order. */
-static void gradients_of_penalties(void **state) {
-    (void)state;
-    check_gradients(penalised(mlp(), NULL, 1));
-    check_gradients(penalised(dcgan(), "none", 1));
-    check_gradients(penalised(dcgan(), "layer", 0.5));
-    check_gradients(penalised(dcgan(), "instance", 0));
-    check_gradients(penalised(layers(), NULL, 1));
-}
-
-static void penalty_refuses_batch_norm(void **state) {
-    (void)state;
-    gd_gan_spec s = penalised(dcgan(), "batch", 1);
-    gd_gan *m;
-    assert_int_equal(gd_gan_new(&s, &m), GD_CONFIG);
-    assert_non_null(strstr(gd_error_message(), "discriminator.norm none, layer or instance"));
+    gradients(dcgan());
+    gradients(layers());
 }
 
 /* ---- shards ---- */
 
-static void near(const char *what, double got, double want, double error) {
-    if (!(fabs(got - want) <= error)) fail_msg("%s: %.15g, expected %.15g", what, got, want);
-}
-
-/* Within `tolerance` of the largest value. */
-static void close_values(const char *what, const double *got, const double *want, int64_t n, double tolerance) {
-    double scale = 1e-3;
-    for (int64_t i = 0; i < n; i++) scale = fmax(scale, fabs(want[i]));
-    for (int64_t i = 0; i < n; i++) near(what, got[i], want[i], tolerance * scale);
-}
-
-static void same_values(const char *what, const double *got, const double *want, int64_t n) {
-    close_values(what, got, want, n, 1e-9);
-}
-
-/* Every output of a run on several shards is that of one shard. */
-static void compare_outputs(const rig *one, const rig *many, double tolerance) {
-    assert_int_equal(one->n_bindings, many->n_bindings);
-    for (int b = 0; b < one->n_bindings; b++) {
-        const gd_binding *d = &one->bindings[b];
-        if (!d->is_output) continue;
-        int64_t n = gd_shape_count(d->shape);
-        double *want = room(n), *got = room(n);
-        rig_get(one, 0, d->name, want);
-        bool buffer = !strchr(d->name, ':');
-        if (!buffer) rig_sum(many, d->name, got);
-        for (int k = 0; k < many->shards; k++) {
-            if (buffer) rig_get(many, k, d->name, got); /* all shards hold the same */
-            close_values(d->name, got, want, n, tolerance);
-        }
-        free(want);
-        free(got);
-    }
-}
-
-static void check_shards(gd_gan_spec s) {
-    gd_gan *m = make(s);
-    for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
-        rig *one = open_step(m, (gd_step_kind)k, 1);
-        run(one, m, BATCH);
-        for (int64_t shards = 2; shards <= 4; shards *= 2) {
-            rig *many = open_step(m, (gd_step_kind)k, shards);
-            run(many, m, BATCH / shards);
-            compare_outputs(one, many, 1e-9);
-            rig_free(many);
-        }
-        rig_free(one);
-    }
+static void shards(gd_gan_spec s) {
+    gd_gan *m = check_make(s);
+    check_shards(m);
     gd_gan_free(m);
 }
 
+/* On the fast executor neither. */
 static void shards_change_nothing(void **state) {
     (void)state;
-    check_shards(mlp());
-    check_shards(dcgan());
-    check_shards(layers());
-    check_shards(penalised(dcgan(), "layer", 1));
-}
-
-/* The fast executor, two shards, against the definition on one. */
-static void check_cpu(gd_gan_spec s) {
-    gd_gan *m = make(s);
-    for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
-        rig *one = open_step(m, (gd_step_kind)k, 1), *cpu = open_step_on("cpu", m, (gd_step_kind)k, 2);
-        run(one, m, BATCH);
-        run(cpu, m, BATCH / 2);
-        compare_outputs(one, cpu, 1e-4);
-        rig_free(cpu);
-        rig_free(one);
-    }
-    gd_gan_free(m);
-}
-
-static void cpu_computes_the_same(void **state) {
-    (void)state;
-    check_cpu(mlp());
-    check_cpu(dcgan());
-    check_cpu(layers());
+    shards(mlp());
+    shards(dcgan());
+    shards(layers());
 }
 
 static void check_average(const char *name, const rig *both, rig *const half[2]) {
     int64_t n = rig_count(both, name);
-    double *got = room(n), *a = room(n), *b = room(n);
+    double *got = check_room(n), *a = check_room(n), *b = check_room(n);
     rig_get(half[0], 0, name, a);
     rig_get(half[1], 0, name, b);
     for (int64_t i = 0; i < n; i++) a[i] = (a[i] + b[i]) / 2;
     for (int k = 0; k < 2; k++) {
         rig_get(both, k, name, got);
-        same_values(name, got, a, n);
+        check_close(name, got, a, n, 1e-9);
     }
     free(got);
     free(a);
@@ -297,23 +103,23 @@ static void local_statistics(void **state) {
     (void)state;
     gd_gan_spec s = dcgan();
     s.sync = false;
-    gd_gan *m = make(s);
+    gd_gan *m = check_make(s);
     s.global_batch = BATCH / 2;
-    gd_gan *half_batch = make(s);
+    gd_gan *half_batch = check_make(s);
     for (int kind = 0; kind < GD_STEP_KIND_COUNT; kind++) {
-        rig *both = open_step(m, (gd_step_kind)kind, 2), *half[2];
-        run(both, m, BATCH / 2);
+        rig *both = check_open(m, (gd_step_kind)kind, 2), *half[2];
+        check_run(both, m, BATCH / 2);
         for (int k = 0; k < 2; k++) {
-            half[k] = open_step(half_batch, (gd_step_kind)kind, 1);
+            half[k] = check_open(half_batch, (gd_step_kind)kind, 1);
             half[k]->first_sample = (uint64_t)(k * BATCH / 2);
-            set_real(half[k], half_batch, BATCH / 2, k * BATCH / 2);
-            run(half[k], half_batch, BATCH / 2);
+            check_set_inputs(half[k], half_batch, k * BATCH / 2);
+            check_run(half[k], half_batch, BATCH / 2);
         }
         for (int b = 0; b < both->n_bindings; b++)
             if (both->bindings[b].is_output && !strchr(both->bindings[b].name, ':'))
                 check_average(both->bindings[b].name, both, half);
         const char *loss = kind == GD_STEP_G ? "loss_g" : "loss_d";
-        near(loss, rig_metric(both, loss), (rig_metric(half[0], loss) + rig_metric(half[1], loss)) / 2, 1e-9);
+        check_near(loss, rig_metric(both, loss), (rig_metric(half[0], loss) + rig_metric(half[1], loss)) / 2, 1e-9);
         for (int k = 0; k < 2; k++) rig_free(half[k]);
         rig_free(both);
     }
@@ -323,49 +129,43 @@ static void local_statistics(void **state) {
 
 /* ---- kinds against each other ---- */
 
-static void same_output(const rig *a, const rig *b, const char *name) {
-    int64_t n = rig_count(a, name);
-    double *x = room(n), *y = room(n);
-    rig_get(a, 0, name, x);
-    rig_get(b, 0, name, y);
-    same_values(name, x, y, n);
-    free(x);
-    free(y);
-}
-
 static void same_gradients(const rig *a, const rig *b, const gd_gan_net *net) {
     const gd_param_info *p;
     int n = gd_net_params(net->net, &p);
     for (int i = 0; i < n; i++) {
         char name[96];
         snprintf(name, sizeof name, "grad:%s/%s", net->prefix, p[i].name);
-        if (!p[i].buffer) same_output(a, b, name);
+        if (!p[i].buffer) check_same(a, b, name);
     }
 }
 
 /* Sharing forward passes changes no gradient: neither side's flows into the other. */
 static void sharing_changes_no_gradient(void **state) {
     (void)state;
-    gd_gan *m = make(dcgan());
+    gd_gan *m = check_make(dcgan());
     const gd_gan_net *nets;
     gd_gan_nets(m, &nets);
-    rig *d = open_step(m, GD_STEP_D, 1), *shared = open_step(m, GD_STEP_DG_SHARED, 1),
-        *both = open_step(m, GD_STEP_BOTH, 1);
+    rig *d = check_open(m, GD_STEP_D, 1), *shared = check_open(m, GD_STEP_DG_SHARED, 1),
+        *both = check_open(m, GD_STEP_BOTH, 1), *g_first = check_open(m, GD_STEP_GD_SHARED, 1);
     rig_run(d, SEED, STEP, BATCH, NULL, NULL);
     rig_run(shared, SEED, STEP, BATCH, NULL, NULL); /* D not updated at the pause */
     rig_run(both, SEED, STEP, BATCH, NULL, NULL);
+    check_run(g_first, m, BATCH); /* G updated at the pause: D learns from its images of before */
     same_gradients(d, both, &nets[1]);
+    same_gradients(d, g_first, &nets[1]);
+    same_gradients(g_first, both, &nets[0]);
     same_gradients(d, shared, &nets[1]);
     same_gradients(shared, both, &nets[0]);
-    near("loss_g", rig_metric(shared, "loss_g"), rig_metric(both, "loss_g"), 1e-9);
+    check_near("loss_g", rig_metric(shared, "loss_g"), rig_metric(both, "loss_g"), 1e-9);
     /* and the updated D is what G's loss of the second phase sees */
     double before = rig_metric(shared, "loss_g");
     rig_fill_gan(shared, m, 0.5);
-    rig_run(shared, SEED, STEP, BATCH, fake_update, m);
+    check_run(shared, m, BATCH);
     assert_true(fabs(rig_metric(shared, "loss_g") - before) > 1e-3);
     same_gradients(d, shared, &nets[1]);
     rig_free(d);
     rig_free(shared);
+    rig_free(g_first);
     rig_free(both);
     gd_gan_free(m);
 }
@@ -373,8 +173,8 @@ static void sharing_changes_no_gradient(void **state) {
 /* Fresh latents in every program run, and other ones for G than for D. */
 static void latents_depend_on_step(void **state) {
     (void)state;
-    gd_gan *m = make(mlp());
-    rig *d = open_step(m, GD_STEP_D, 1), *g = open_step(m, GD_STEP_G, 1);
+    gd_gan *m = check_make(mlp());
+    rig *d = check_open(m, GD_STEP_D, 1), *g = check_open(m, GD_STEP_G, 1);
     rig_run(d, SEED, 1, BATCH, NULL, NULL);
     rig_run(g, SEED, 1, BATCH, NULL, NULL);
     double first = rig_metric(d, "d_fake"), of_g = rig_metric(g, "d_fake_g");
@@ -388,6 +188,50 @@ static void latents_depend_on_step(void **state) {
     gd_gan_free(m);
 }
 
+/* ---- latents ---- */
+
+/* A generator that passes its latent on as a picture, and a critic with one weight a pixel: with real
+ * images of 0 its gradient is the mean latent. Of a batch of one: the latent. */
+static void draw_latent(gd_latent law, uint64_t sample, double *z) {
+    static const gd_layer_spec g[] = {{.kind = "reshape", .shape = {2, 3, 1}}};
+    static const gd_layer_spec d[] = {{.kind = "dense", .size = 1, .bias = 0}};
+    gd_net_spec net = {.arch = "layers", .latent = 6, .height = 2, .width_px = 3, .channels = 1, .output = "none"};
+    gd_gan_spec s = {.generator = net, .discriminator = net, .latent = law, .global_batch = 1, .range = GD_RANGE_RAW};
+    s.generator.layers = g;
+    s.discriminator.layers = d;
+    s.generator.layer_count = s.discriminator.layer_count = 1;
+    s.loss.kind = GD_LOSS_WASSERSTEIN;
+    gd_gan *m = check_make(s);
+    rig *r = check_open(m, GD_STEP_D, 1);
+    const double none[6] = {0};
+    rig_set(r, 0, "data:0", none);
+    r->first_sample = sample;
+    rig_run(r, SEED, STEP, 1, NULL, NULL);
+    rig_get(r, 0, "grad:D/main.0.weight", z);
+    rig_free(r);
+    gd_gan_free(m);
+}
+
+static void laws_of_latents(void **state) {
+    (void)state;
+    const gd_rng rng = {.seed = SEED, .purpose = GD_PURPOSE_LATENT_D, .step = STEP};
+    for (uint64_t sample = 0; sample < 20; sample++) {
+        double z[GD_LATENT_SPHERE + 1][6], norm = 0;
+        float uniform[6], normal[6];
+        gd_rng_uniform(&rng, sample, 0, 6, uniform);
+        gd_rng_normal(&rng, sample, 0, 6, normal);
+        for (int law = 0; law <= GD_LATENT_SPHERE; law++) draw_latent((gd_latent)law, sample, z[law]);
+        for (int i = 0; i < 6; i++) norm += (double)normal[i] * (double)normal[i];
+        for (int i = 0; i < 6; i++) {
+            double u = 2 * (double)uniform[i] - 1;
+            check_near("normal", z[GD_LATENT_NORMAL][i], (double)normal[i], 1e-6);
+            check_near("uniform", z[GD_LATENT_UNIFORM][i], u, 1e-9);
+            check_near("unit-uniform", z[GD_LATENT_UNIT_UNIFORM][i], sqrt(3) * u, 1e-9);
+            check_near("sphere", z[GD_LATENT_SPHERE][i], (double)normal[i] / sqrt(norm), 1e-6);
+        }
+    }
+}
+
 /* ---- ranges and metrics ---- */
 
 static void check_range(gd_range range, double byte, double want) {
@@ -398,16 +242,16 @@ static void check_range(gd_range range, double byte, double want) {
     s.loss.kind = GD_LOSS_WASSERSTEIN;
     s.discriminator =
         (gd_net_spec){.arch = "layers", .height = 4, .width_px = 4, .channels = 1, .layers = d, .layer_count = 1};
-    gd_gan *m = make(s);
-    rig *r = open_step(m, GD_STEP_D, 1);
+    gd_gan *m = check_make(s);
+    rig *r = check_open(m, GD_STEP_D, 1);
     double real[BATCH * 16], first[16] = {1};
     for (int i = 0; i < BATCH * 16; i++) real[i] = i % 16 == 0 ? byte : 77;
-    rig_set(r, 0, "real", real);
+    rig_set(r, 0, "data:0", real);
     rig_set(r, 0, "D/main.0.weight", first);
     rig_run(r, SEED, STEP, BATCH, NULL, NULL);
-    near("d_real", rig_metric(r, "d_real"), want, 1e-9);
-    near("loss_d_real", rig_metric(r, "loss_d_real"), -want, 1e-9);
-    near("loss_d", rig_metric(r, "loss_d"), rig_metric(r, "loss_d_real") + rig_metric(r, "loss_d_fake"), 1e-9);
+    check_near("d_real", rig_metric(r, "d_real"), want, 1e-9);
+    check_near("loss_d_real", rig_metric(r, "loss_d_real"), -want, 1e-9);
+    check_near("loss_d", rig_metric(r, "loss_d"), rig_metric(r, "loss_d_real") + rig_metric(r, "loss_d_fake"), 1e-9);
     rig_free(r);
     gd_gan_free(m);
 }
@@ -423,14 +267,14 @@ static void ranges(void **state) {
 /* A discriminator of weights 0 answers 1/2. */
 static void verdicts_are_probabilities(void **state) {
     (void)state;
-    gd_gan *m = make(mlp());
-    rig *r = open_step(m, GD_STEP_BOTH, 1);
+    gd_gan *m = check_make(mlp());
+    rig *r = check_open(m, GD_STEP_BOTH, 1);
     rig_fill_gan(r, m, 0);
     rig_run(r, SEED, STEP, BATCH, NULL, NULL);
-    near("d_real", rig_metric(r, "d_real"), 0.5, 1e-9);
-    near("d_fake", rig_metric(r, "d_fake"), 0.5, 1e-9);
-    near("loss_d", rig_metric(r, "loss_d"), 2 * log(2), 1e-9);
-    near("loss_g", rig_metric(r, "loss_g"), log(2), 1e-9);
+    check_near("d_real", rig_metric(r, "d_real"), 0.5, 1e-9);
+    check_near("d_fake", rig_metric(r, "d_fake"), 0.5, 1e-9);
+    check_near("loss_d", rig_metric(r, "loss_d"), 2 * log(2), 1e-9);
+    check_near("loss_g", rig_metric(r, "loss_g"), log(2), 1e-9);
     rig_free(r);
     gd_gan_free(m);
 }
@@ -476,8 +320,8 @@ static double distance(const double *a, const double *b, int n) {
 /* Eval: an image depends on its own latent and the running statistics alone. */
 static void sampler_uses_running_statistics(void **state) {
     (void)state;
-    gd_gan *m = make(dcgan());
-    double *one = room(PIXELS), *four = room(4 * PIXELS), *moved = room(4 * PIXELS);
+    gd_gan *m = check_make(dcgan());
+    double *one = check_room(PIXELS), *four = check_room(4 * PIXELS), *moved = check_room(4 * PIXELS);
     sample(m, 1, false, 0, one);
     sample(m, 4, false, 0, four);
     assert_true(distance(one, four, PIXELS) < 1e-12);
@@ -487,7 +331,7 @@ static void sampler_uses_running_statistics(void **state) {
     sample(m, 2, true, 0, moved);
     sample(m, 4, true, 0, four);
     assert_true(distance(moved, four, PIXELS) > 1e-3);
-    double *again = room(4 * PIXELS);
+    double *again = check_room(4 * PIXELS);
     sample(m, 4, true, 0.3, again);
     assert_true(distance(four, again, 4 * PIXELS) == 0);
     for (int i = 0; i < 4 * PIXELS; i++) assert_true(fabs(four[i]) <= 1);
@@ -498,15 +342,81 @@ static void sampler_uses_running_statistics(void **state) {
     gd_gan_free(m);
 }
 
+/* A discriminator of known answers: how many of them are right. */
+static void accuracy(void **state) {
+    (void)state;
+    static const gd_layer_spec g[] = {{.kind = "dense", .size = 1, .bias = 1}, {.kind = "reshape", .shape = {1, 1, 1}}};
+    static const gd_layer_spec d[] = {{.kind = "dense", .size = 1, .bias = 0}};
+    const double real[BATCH] = {-1, -0.5, 0, 0.2, 0.4, 0.6, 1, 2}, one = 1, zero = 0;
+    const struct {
+        gd_loss_kind loss;
+        double fake, want;
+    } cases[] = {{GD_LOSS_NON_SATURATING, -0.25, (5.0 / 8 + 1) / 2},
+                 {GD_LOSS_WASSERSTEIN, 0.25, 5.0 / 16},
+                 {GD_LOSS_HINGE, 0, 5.0 / 16},
+                 {GD_LOSS_LEAST_SQUARES, 0.25, (3.0 / 8 + 1) / 2}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        gd_net_spec net = {.arch = "layers", .latent = 1, .height = 1, .width_px = 1, .channels = 1};
+        gd_gan_spec s = {.generator = net, .discriminator = net, .global_batch = BATCH, .range = GD_RANGE_RAW};
+        s.generator.layers = g;
+        s.generator.layer_count = 2;
+        s.discriminator.layers = d;
+        s.discriminator.layer_count = 1;
+        s.loss.kind = cases[i].loss;
+        gd_gan *m = check_make(s);
+        rig *r = check_open(m, GD_STEP_D, 2);
+        rig_scatter(r, "data:0", real);
+        rig_set(r, -1, "G/main.0.weight", &zero);
+        rig_set(r, -1, "G/main.0.bias", &cases[i].fake);
+        rig_set(r, -1, "D/main.0.weight", &one);
+        rig_run(r, SEED, STEP, BATCH / 2, NULL, NULL);
+        check_near("d_accuracy", rig_metric(r, "d_accuracy"), cases[i].want, 1e-12);
+        rig_free(r);
+        gd_gan_free(m);
+    }
+}
+
+/* Nobody but D sees the noise, every image its own, and a deviation of 0 is none at all. */
+static void instance_noise(void **state) {
+    (void)state;
+    gd_gan_spec s = layers();
+    gd_gan *plain = check_make(s);
+    s.instance_noise = true;
+    gd_gan *noisy = check_make(s);
+    const double zero = 0;
+    for (int k = 0; k < GD_STEP_KIND_COUNT; k++) {
+        rig *a = check_open(plain, (gd_step_kind)k, 1), *b = check_open(noisy, (gd_step_kind)k, 1);
+        const char *loss = k == GD_STEP_G ? "loss_g" : "loss_d";
+        check_run(a, plain, BATCH);
+        check_run(b, noisy, BATCH);
+        assert_true(fabs(rig_metric(a, loss) - rig_metric(b, loss)) > 1e-4);
+        rig_set(b, 0, "control:noise_std", &zero);
+        rig_fill_gan(b, noisy, 0.5);
+        check_run(b, noisy, BATCH);
+        check_near(loss, rig_metric(b, loss), rig_metric(a, loss), 1e-12);
+        rig_free(a);
+        rig_free(b);
+    }
+    check_gradients_of(noisy, GD_STEP_DG_SHARED);
+    check_shards_of(noisy, GD_STEP_DG_SHARED);
+    gd_gan_free(plain);
+    gd_gan_free(noisy);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(gradients_of_losses),        cmocka_unit_test(gradients_of_networks),
-        cmocka_unit_test(gradients_of_penalties),
-        cmocka_unit_test(penalty_refuses_batch_norm),
-        cmocka_unit_test(shards_change_nothing),      cmocka_unit_test(local_statistics),
-        cmocka_unit_test(cpu_computes_the_same),      cmocka_unit_test(sharing_changes_no_gradient),
-        cmocka_unit_test(latents_depend_on_step),     cmocka_unit_test(ranges),
-        cmocka_unit_test(verdicts_are_probabilities), cmocka_unit_test(sampler_uses_running_statistics),
+        cmocka_unit_test(gradients_of_losses),
+        cmocka_unit_test(gradients_of_networks),
+        cmocka_unit_test(shards_change_nothing),
+        cmocka_unit_test(local_statistics),
+        cmocka_unit_test(sharing_changes_no_gradient),
+        cmocka_unit_test(latents_depend_on_step),
+        cmocka_unit_test(laws_of_latents),
+        cmocka_unit_test(ranges),
+        cmocka_unit_test(verdicts_are_probabilities),
+        cmocka_unit_test(accuracy),
+        cmocka_unit_test(instance_noise),
+        cmocka_unit_test(sampler_uses_running_statistics),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

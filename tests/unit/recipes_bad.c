@@ -18,6 +18,14 @@
     "data: {source: synthetic}\ngenerator: {arch: dcgan}\ndiscriminator: {arch: dcgan}\ntrain: "                       \
     "{steps: 10}\n"
 
+#define PAIRED                                                                                                         \
+    "data: {source: edges2fashion}\ngenerator: {arch: unet}\ndiscriminator: {arch: patchgan}\ntrain: {steps: "         \
+    "10}\ntopology: paired\n"
+#define TWO_WAY                                                                                                        \
+    "data: {source: bags2shoes}\ngenerator: {arch: resnet}\ndiscriminator: {arch: patchgan}\ntrain: {steps: "          \
+    "10}\ntopology: two-way\n"
+#define CLASSIFIER "data: {source: fashion32}\ntopology: classifier\ndiscriminator: {arch: mlp}\ntrain: {steps: 10}\n"
+
 typedef struct bad_case {
     const char *text, *says[3];
 } bad_case;
@@ -29,7 +37,7 @@ static const bad_case cases[] = {
     {"# only a comment\n", {"x.yaml: empty; expected a recipe"}},
     {"- a\n- b\n", {"x.yaml:1:1: a recipe is a map of keys such as 'seed: 1', not a list"}},
     {"hello\n", {"x.yaml:1:1: a recipe is a map of keys such as 'seed: 1', not text \"hello\""}},
-    {"{}\n", {"x.yaml:1:1: 'data.source' is required (where training samples come from); one of: fashion-mnist, idx",
+    {"{}\n", {"x.yaml:1:1: 'data.source' is required (where training samples come from); one of: fashion-mnist, fashion32, edges2fashion",
               "x.yaml:1:1: 'generator.arch' is required", "x.yaml:1:1: 'train.steps' is required"}},
     {"data: {}\ngenerator: {arch: mlp}\ndiscriminator: {arch: mlp}\ntrain: {steps: 3}\n", {"x.yaml:1:7: 'data.source' is required"}},
 
@@ -110,7 +118,7 @@ static const bad_case cases[] = {
     {BASE "schedule: {d_steps: 0}\n", {"x.yaml:5:21: 'schedule.d_steps' must be in [1, 1000]; got 0 (discriminator updates of one iteration)"}},
     {BASE "schedule: {d_steps: 5000}\n", {"x.yaml:5:21: 'schedule.d_steps' must be in [1, 1000]; got 5000"}},
     {BASE "schedule: {share_fake: yes}\n", {"x.yaml:5:24: 'schedule.share_fake' wants true or false, got text \"yes\"; write true"}},
-    {BASE "loss: {kind: hindge}\n", {"x.yaml:5:14: unknown value 'hindge' of 'loss.kind'; one of: non-saturating, minimax, least-squares, wasserstein, hinge; did you mean 'hinge'?"}},
+    {BASE "loss: {kind: hindge}\n", {"x.yaml:5:14: unknown value 'hindge' of 'loss.kind'; one of: non-saturating, minimax, least-squares, wasserstein, hinge, blend; did you mean 'hinge'?"}},
     {BASE "loss: {kind: wgan_gp}\n", {"x.yaml:5:14: unknown value 'wgan_gp' of 'loss.kind'", "did you mean 'wasserstein'?"}},
     {BASE "loss: {kind: []}\n", {"x.yaml:5:14: 'loss.kind' wants a word, got a list"}},
     {BASE "name: [a]\n", {"x.yaml:5:7: 'name' wants text, got a list"}},
@@ -161,6 +169,80 @@ static const bad_case cases[] = {
      {"x.yaml:2:19: 'generator.arch' dcgan works on images, the source 'ring' has points in the plane; use mlp"}},
     {"data: {source: ring, flip: true}\ngenerator: {arch: mlp}\ndiscriminator: {arch: mlp}\ntrain: {steps: 1}\n",
      {"x.yaml:1:28: 'data.flip' (mirror every second image at random) means nothing while 'data.source' is ring (x.yaml:1:16)"}},
+
+    /* topologies: what each of them has and has not */
+    {IMAGES "topology: pix2pix\n", {"x.yaml:5:11: unknown value 'pix2pix' of 'topology'; one of: noise, paired, two-way, classifier; did you mean 'paired'?"}},
+    {IMAGES "topology: paired\n", {"x.yaml:1:16: source 'synthetic' does not fit: topology 'paired' (x.yaml:5:11) learns from aligned pairs",
+                                  "x.yaml:2:19: 'generator.arch' dcgan starts from a random vector, topology 'paired' has images; use unet or resnet"}},
+    {"data: {source: bags2shoes}\ngenerator: {arch: dcgan}\ndiscriminator: {arch: dcgan}\ntrain: {steps: 1}\n",
+     {"x.yaml:1:16: source 'bags2shoes' does not fit: topology 'noise' (default) works on images of one domain"}},
+    {IMAGES "generator: {arch: unet}\n", {"x.yaml:5:1: 'generator' given twice"}},
+    {"data: {source: synthetic}\ngenerator: {arch: unet}\ndiscriminator: {arch: dcgan}\ntrain: {steps: 1}\n",
+     {"x.yaml:2:19: 'generator.arch' unet starts from an image, topology 'noise' has random vectors; use mlp or dcgan or dcgan-k5 or resnet-gp or layers"}},
+    {"data: {source: synthetic}\ngenerator: {arch: patchgan}\ndiscriminator: {arch: basic}\ntrain: {steps: 1}\n",
+     {"x.yaml:2:19: unknown value 'patchgan' of 'generator.arch'", "x.yaml:3:23: unknown value 'basic' of 'discriminator.arch'; one of: mlp, dcgan, dcgan-k5, patchgan, pixel, resnet-gp, disco, layers; did you mean 'patchgan'?"}},
+    {"data: {source: pairs, path: x}\ngenerator: {arch: resnet_9blocks, n_blocks: 9}\ndiscriminator: {arch: patchgan, n_layers_D: 3}\ntrain: {steps: 1}\n",
+     {"did you mean 'resnet'?", "x.yaml:2:35: unknown key 'n_blocks' in 'generator'; did you mean 'depth'?", "x.yaml:3:33: unknown key 'n_layers_D' in 'discriminator'; did you mean 'depth'?"}},
+    {PAIRED "generator: {latent: 3}\n", {"x.yaml:6:1: 'generator' given twice"}},
+    {"data: {source: pairs, path: x}\ntopology: paired\ngenerator: {arch: unet, latent: 8}\ndiscriminator: {arch: pixel, depth: 3}\ntrain: {steps: 1}\n",
+     {"x.yaml:3:33: 'generator.latent' (length of the random vector) means nothing while 'topology' is paired (x.yaml:2:11); remove it, or set 'topology' to noise",
+      "x.yaml:4:37: 'discriminator.depth'"}},
+    {IMAGES "data.direction: BtoA\n", {"x.yaml:5:1: unknown key 'data.direction'; write it nested"}},
+    {"data: {source: fashion32, direction: BtoA}\ngenerator: {arch: mlp}\ndiscriminator: {arch: mlp}\ntrain: {steps: 1}\n",
+     {"x.yaml:1:38: 'data.direction' (which domain is the first, that of the input; BtoA exchanges the two) means nothing while 'data.source' is fashion32"}},
+    {"data: {source: pairs}\ntopology: paired\ngenerator: {arch: unet}\ndiscriminator: {arch: pixel}\ntrain: {steps: 1}\n", {"x.yaml:1:16: 'data.path' is required by the source 'pairs'"}},
+    {"data: {source: synthetic, image: {load: 286}}\ngenerator: {arch: mlp}\ndiscriminator: {arch: mlp}\ntrain: {steps: 1}\n", {"x.yaml:1:41: 'data.image.load' is what 'data.image.size' pixels are cut out of; set that, too"}},
+    {"data: {source: synthetic, image: {load: 32, size: 64}}\ngenerator: {arch: mlp}\ndiscriminator: {arch: mlp}\ntrain: {steps: 1}\n", {"x.yaml:1:41: 'data.image.load' is 32, but 64 pixels ('data.image.size') are cut out of it"}},
+    {CLASSIFIER "generator: {arch: dcgan}\n", {"x.yaml:5:19: 'generator.arch' (network: a named architecture, or `layers` for a list of your own) means nothing while 'topology' is classifier (x.yaml:2:11)"}},
+    {CLASSIFIER "generator: {width: 64}\n", {"x.yaml:5:20: 'generator.width'", "means nothing while 'topology' is classifier (x.yaml:2:11); remove it, or set 'topology' to something other than classifier"}},
+    {CLASSIFIER "loss: {kind: wasserstein, clip: 0.01}\n", {"x.yaml:5:14: 'loss.kind' (adversarial loss) means nothing", "x.yaml:5:33: 'loss.clip'"}},
+    {CLASSIFIER "schedule: {d_steps: 2}\nema: {decay: 0.9, start: 2}\n", {"x.yaml:5:21: 'schedule.d_steps'", "x.yaml:6:14: 'ema.decay'", "x.yaml:6:26: 'ema.start'"}},
+    {CLASSIFIER "optimizer: {g: {lr: 1e-3, betas: [0, 0.9]}, d: {lr: 1e-3}}\n", {"x.yaml:5:21: 'optimizer.g.lr'", "x.yaml:5:34: 'optimizer.g.betas'"}},
+    {IMAGES "pool: {size: 50}\n", {"x.yaml:5:14: 'pool.size' (generated images of each domain", "means nothing while 'topology' is noise (default); remove it, or set 'topology' to two-way"}},
+    {IMAGES "loss: {terms: {l1: 100}}\n", {"x.yaml:5:20: 'loss.terms.l1'", "set 'topology' to paired"}},
+    {PAIRED "loss: {terms: {cycle_a: 10}}\n", {"x.yaml:6:25: 'loss.terms.cycle_a'", "set 'topology' to two-way"}},
+    {PAIRED "loss: {lambda_l1: 100}\n", {"x.yaml:6:8: unknown key 'lambda_l1' in 'loss'; did you mean 'loss.terms.l1'"}},
+    {TWO_WAY "lambda_A: 10\n", {"x.yaml:6:1: unknown key 'lambda_A'; did you mean 'loss.terms.cycle_a'"}},
+    {TWO_WAY "pool_size: 50\n", {"x.yaml:6:1: unknown key 'pool_size'; did you mean 'pool.size'"}},
+
+    /* losses, penalties, terms */
+    {IMAGES "loss: {penalty: {kind: gradient, lambda: -1}}\n", {"x.yaml:5:42: 'loss.penalty.lambda' must be > 0; got -1"}},
+    {IMAGES "loss: {penalty: {kind: gradient, lambda: 1e10}}\n", {"x.yaml:5:42: 'loss.penalty.lambda' must be in (0, 1000000000]; got 1e10"}},
+    {IMAGES "loss: {penalty: {lambda: 10}}\n", {"x.yaml:5:26: 'loss.penalty.lambda' (weight of the penalty) means nothing while 'loss.penalty.kind' is none (default); remove it, or set 'loss.penalty.kind' to something other than none"}},
+    {IMAGES "loss: {penalty: {kind: r1, target: 1}}\n", {"x.yaml:5:36: 'loss.penalty.target' (norm that costs nothing) means nothing while 'loss.penalty.kind' is r1 (x.yaml:5:24); remove it, or set 'loss.penalty.kind' to gradient or dragan"}},
+    {IMAGES "loss: {penalty: {kind: dragan, at: real}}\n", {"x.yaml:5:36: 'loss.penalty.at'"}},
+    {IMAGES "loss: {penalty: {kind: r1, one_sided: true}}\n", {"x.yaml:5:39: 'loss.penalty.one_sided'"}},
+    {IMAGES "loss: {penalty: {kind: gp}}\n", {"x.yaml:5:24: unknown value 'gp' of 'loss.penalty.kind'; one of: none, gradient, r1, dragan; did you mean 'gradient'?"}},
+    {IMAGES "loss: {penalty: {kind: gradient, fraction: 0.4}}\n", {"x.yaml:5:44: 'loss.penalty.fraction' must be one n-th of the samples; got 0.4; nearest: 0.333333 (1/3)"}},
+    {IMAGES "loss: {penalty: {kind: gradient, fraction: 0.3333}}\n", {"x.yaml:5:44: 'loss.penalty.fraction' 0.3333 is one of 3 samples, but the global batch of 64 is no multiple of 3"}},
+    {IMAGES "loss: {penalty: {kind: gradient, fraction: 1e-6}}\n", {"x.yaml:5:44: 'loss.penalty.fraction' must be one n-th of the samples; got 1e-06; nearest: 0.015625 (1/64)"}},
+    {IMAGES "loss: {penalty: {kind: gradient, fraction: 0}}\n", {"x.yaml:5:44: 'loss.penalty.fraction' must be in (0, 1]; got 0"}},
+    {IMAGES "loss: {minimax: 0.3}\n", {"x.yaml:5:17: 'loss.minimax'", "set 'loss.kind' to blend"}},
+    {IMAGES "loss: {g_scale: 0}\n", {"x.yaml:5:17: 'loss.g_scale' is 0, and there is no term in 'loss.terms': the generator would learn nothing"}},
+    {PAIRED "loss: {g_scale: 0}\n", {"x.yaml:6:17: 'loss.g_scale' is 0"}},
+    {IMAGES "loss: {noise: {start: 0.1}}\n", {"x.yaml:5:23: 'loss.noise' goes from 0.1 to 0 at once; set 'loss.noise.steps'"}},
+    {IMAGES "loss: {noise: {start: 0.1, end: 0.1, steps: 5}}\n", {"x.yaml:5:45: 'loss.noise.steps' leads nowhere: 'loss.noise.start' and 'loss.noise.end' are both 0.1"}},
+    {TWO_WAY "loss: {terms: {identity: 0.5}}\n", {"x.yaml:6:26: 'loss.terms.identity' changes nothing without a cycle term; set 'loss.terms.cycle_a' and 'loss.terms.cycle_b'"}},
+    {TWO_WAY "loss: {terms: {rate: {enabled: true}}}\n", {"x.yaml:6:32: 'loss.terms.rate.enabled' changes nothing without a cycle term"}},
+    {TWO_WAY "loss: {terms: {cycle_kind: l2}}\n", {"x.yaml:6:28: 'loss.terms.cycle_kind' changes nothing without a cycle term"}},
+    {TWO_WAY "loss: {terms: {cycle_a: 1, rate: {start: 0.1}}}\n", {"x.yaml:6:42: 'loss.terms.rate.start'", "set 'loss.terms.rate.enabled' to true"}},
+    {TWO_WAY "loss: {terms: {cycle_a: -1}}\n", {"x.yaml:6:25: 'loss.terms.cycle_a' must be in [0, 1000000]; got -1"}},
+
+    /* schedules */
+    {IMAGES "schedule: {first: generator}\n", {"x.yaml:5:19: 'schedule.first'", "set 'schedule.share_fake' to true"}},
+    {IMAGES "schedule: {alternate: 10, share_fake: true}\n", {"x.yaml:5:23: 'schedule.alternate' trains one side at a time, 'schedule.share_fake' (x.yaml:5:39) needs both in one iteration; remove one of the two"}},
+    {IMAGES "schedule: {alternate: 10, simultaneous: true}\n", {"x.yaml:5:23: 'schedule.alternate' trains one side at a time, 'schedule.simultaneous'"}},
+    {IMAGES "schedule: {adaptive: {low: 0.5}}\n", {"x.yaml:5:28: 'schedule.adaptive.low'", "while 'schedule.adaptive.kind' is none"}},
+    {IMAGES "schedule: {adaptive: {kind: accuracy, low: 0.9, high: 0.6}}\n", {"x.yaml:5:44: 'schedule.adaptive.low' is 0.9 and 'schedule.adaptive.high' 0.6; the first must be smaller"}},
+    {IMAGES "schedule: {adaptive: {kind: accuracy, high: 2}}\n", {"x.yaml:5:45: 'schedule.adaptive.high' is 2; an accuracy is at most 1"}},
+    {IMAGES "schedule: {d_steps: 7, adaptive: {kind: grad-ratio}}\n", {"x.yaml:5:21: 'schedule.d_steps' is 7, where an adaptive schedule starts; expected a number within 'schedule.adaptive.min' (1) and 'schedule.adaptive.max' (5)"}},
+    {IMAGES "schedule: {d_steps: 3, adaptive: {kind: grad-ratio, min: 4, max: 2}}\n", {"x.yaml:5:21: 'schedule.d_steps' is 3"}},
+    {IMAGES "schedule: {adaptive: {kind: accuracy}}\nloss: {kind: wasserstein}\n", {"x.yaml:5:29: 'schedule.adaptive.kind' accuracy means nothing with the loss wasserstein"}},
+    {IMAGES "schedule: {simultaneous: true, adaptive: {kind: accuracy}}\n", {"x.yaml:5:49: 'schedule.adaptive' changes d_steps, 'schedule.simultaneous' needs one"}},
+    {IMAGES "schedule: {d_steps: 0}\n", {"x.yaml:5:21: 'schedule.d_steps' must be in [1, 1000]; got 0"}},
+    {IMAGES "watch: {collapse: abort}\n", {"x.yaml:5:19: unknown value 'abort' of 'watch.collapse'; one of: none, warn, stop, rollback; did you mean 'stop'?"}},
+    {IMAGES "watch: {collapse: none, every: 10}\n", {"x.yaml:5:32: 'watch.every'", "set 'watch.collapse' to something other than none"}},
+    {IMAGES "ema: {warmup: true}\n", {"x.yaml:5:15: 'ema.warmup'", "set 'ema.decay' to something other than 0"}},
 };
 // clang-format on
 enum { CASES = sizeof cases / sizeof *cases };

@@ -128,6 +128,37 @@ static void extends_merges_and_remembers_where(void **state) {
     gd_recipe_free(r);
 }
 
+/* Keys of the base that mean nothing under the new topology are left behind, with all that stands on them. */
+static void another_topology_leaves_the_old_one_behind(void **state) {
+    (void)state;
+    put("gan.yaml",
+        "data: {source: fashion32}\ngenerator: {arch: mlp, width: 7, latent: 9, init: normal, init_gain: 0.3}\n"
+        "discriminator: {arch: mlp, width: 7}\ntrain: {steps: 3}\nema: {decay: 0.9, start: 5}\n"
+        "loss: {kind: wasserstein, clip: 0.1, penalty: {kind: gradient, lambda: 3}}\n"
+        "optimizer: {g: {kind: sgd, momentum: 0.9}, d: {lr: 0.5}}\n");
+    put("top.yaml", "extends: gan.yaml\ntopology: classifier\n");
+    char *text;
+    gd_recipe *r = good("top.yaml", NULL, NULL, NULL);
+    assert_null(r->generator.arch);
+    assert_int_equal(r->generator.width, 0);
+    assert_int_equal(r->discriminator.width, 7);
+    assert_true(r->ema.decay == 0 && r->ema.start == 0 && r->loss.clip == 0 && r->optimizer.g.momentum == 0);
+    assert_true(r->optimizer.d.lr == 0.5 && r->generator.init_gain == 0);
+    assert_string_equal(r->loss.penalty.kind, "none");
+    assert_int_equal(gd_recipe_text(r, false, &text), GD_OK);
+    assert_null(strstr(text, "generator"));
+    assert_null(strstr(text, "loss:"));
+    assert_non_null(strstr(text, "topology: classifier"));
+    put("again.yaml", text); /* and what is written says the same */
+    gd_recipe *again = good("again.yaml", NULL, NULL, NULL);
+    assert_true(gd_recipe_fingerprint(again) == gd_recipe_fingerprint(r));
+    free(text);
+    gd_recipe_free(again);
+    gd_recipe_free(r);
+    bad(GD_USAGE, "top.yaml", "generator.width=3", NULL, "--set #1: 'generator.width'");
+    bad(GD_USAGE, "top.yaml", "topology=noise", "generator.arch=null", "'generator.arch' has no value");
+}
+
 static void errors_in_a_base_have_its_place(void **state) {
     (void)state;
     put("base.yaml", BASE "seeed: 5\n");
@@ -374,6 +405,7 @@ int main(void) {
         cmocka_unit_test_setup(other_things_than_files_are_named, enter_folder),
         cmocka_unit_test_setup(bare_names_are_looked_up, enter_folder),
         cmocka_unit_test_setup(extends_merges_and_remembers_where, enter_folder),
+        cmocka_unit_test_setup(another_topology_leaves_the_old_one_behind, enter_folder),
         cmocka_unit_test_setup(errors_in_a_base_have_its_place, enter_folder),
         cmocka_unit_test_setup(circles_and_long_chains_are_refused, enter_folder),
         cmocka_unit_test_setup(an_override_may_take_the_meaning_of_inherited_keys, enter_folder),

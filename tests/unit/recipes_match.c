@@ -12,8 +12,7 @@
 #include "data/dataset.h"
 #include "models/loss.h"
 #include "models/net.h"
-#include "recipes/recipe.h"
-#include "recipes/schema.h"
+#include "recipes/reading.h"
 
 static bool is_choice(const char *key, const char *word) {
     const char *const *c = gd__keys[gd__key_find(key)].choices;
@@ -41,14 +40,65 @@ static void losses_match(void **state) {
     assert_int_equal(choices, count);
 }
 
+/* An architecture is a choice of one of the two networks at least, and there is no choice that is none. */
 static void architectures_match(void **state) {
     (void)state;
-    int count, choices = 0;
+    static const char *const keys[] = {"generator.arch", "discriminator.arch"};
+    int count;
     const char *const *list = gd_net_archs(&count);
     for (int i = 0; i < count; i++)
-        if (!is_choice("generator.arch", list[i])) fail_msg("generator.arch lacks %s", list[i]);
-    while (gd__keys[gd__key_find("generator.arch")].choices[choices]) choices++;
-    assert_int_equal(choices, count);
+        if (!is_choice(keys[0], list[i]) && !is_choice(keys[1], list[i])) fail_msg("no network has %s", list[i]);
+    for (int k = 0; k < 2; k++)
+        for (const char *const *c = gd__keys[gd__key_find(keys[k])].choices; *c; c++) {
+            int i = 0;
+            while (i < count && strcmp(list[i], *c)) i++;
+            if (i == count) fail_msg("%s: models/ has no %s", keys[k], *c);
+        }
+}
+
+static bool needs(const char *section, const char *leaf, const char *arch) {
+    char name[64];
+    snprintf(name, sizeof name, "%s.%s", section, leaf);
+    const char *words = strchr(gd__keys[gd__key_find(name)].needs, '=');
+    return words && gd__listed(words + 1, arch);
+}
+
+/* Whether models/ knows the key for this network; it says so when it does not. */
+static bool reads(const gd_net_spec *base, const char *leaf) {
+    gd_net_spec s = *base;
+    if (!strcmp(leaf, "width")) s.width = 8;
+    if (!strcmp(leaf, "depth")) s.depth = 2;
+    if (!strcmp(leaf, "norm")) s.norm = "batch";
+    if (!strcmp(leaf, "act")) s.act = "relu";
+    if (!strcmp(leaf, "dropout")) s.dropout = 0.5;
+    if (!strcmp(leaf, "dropout_input")) s.dropout_input = 0.5;
+    gd_net *net = NULL;
+    gd_status st = gd_net_new(&s, &net);
+    gd_net_free(net);
+    return st == GD_OK || !strstr(gd_error_message(), "has no such setting");
+}
+
+/* `needs` of the keys of a network lists the architectures that read them. */
+static void keys_of_architectures_match(void **state) {
+    (void)state;
+    static const char *const sections[] = {"generator", "discriminator"};
+    static const char *const leaves[] = {"width", "depth", "norm", "act", "dropout", "dropout_input"};
+    int count;
+    const char *const *list = gd_net_archs(&count);
+    for (int i = 0; i < count; i++)
+        for (int d = 0; d < 2; d++) {
+            char key[32];
+            snprintf(key, sizeof key, "%s.arch", sections[d]);
+            if (!is_choice(key, list[i]) || !strcmp(list[i], "layers")) continue;
+            bool from_image = !d && gd__listed("unet resnet disco", list[i]);
+            gd_net_spec s = {.arch = list[i], .generator = !d, .height = 32, .width_px = 32, .channels = 1};
+            if (!d && from_image) s.in_channels = 1;
+            else if (!d) s.latent = 8;
+            for (size_t k = 0; k < sizeof leaves / sizeof *leaves; k++)
+                if (needs(sections[d], leaves[k], list[i]) != reads(&s, leaves[k]))
+                    fail_msg("%s.%s with the architecture %s: recipes/ and models/ do not agree", sections[d],
+                             leaves[k], list[i]);
+        }
 }
 
 /* Every kind of layer, with and without its other keys, goes through models/. */
@@ -100,9 +150,8 @@ static void layer_kinds_match(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sources_match),
-        cmocka_unit_test(losses_match),
-        cmocka_unit_test(architectures_match),
+        cmocka_unit_test(sources_match),       cmocka_unit_test(losses_match),
+        cmocka_unit_test(architectures_match), cmocka_unit_test(keys_of_architectures_match),
         cmocka_unit_test(layer_kinds_match),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

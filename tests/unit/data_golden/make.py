@@ -5,9 +5,9 @@
     python3 tests/unit/data_golden/make.py real DATA_FOLDER  prints the table of tests/unit/data_real.c
 
 Committed with what it makes (Pillow 9.4.0), so that the tests need no Python.
-  resize.bin      Pillow's Image.resize(BILINEAR), and Resize + CenterCrop as torchvision does them
+  resize.bin      Pillow's Image.resize(BILINEAR and BICUBIC), and Resize + CenterCrop as torchvision does them
   pictures.bin    small PNG and JPEG files with the pixels that Pillow decodes
-  ../../fuzz/corpus/data_{png,jpeg,idx}/    the same files, and hostile ones
+  ../../fuzz/corpus/data_{png,jpeg,idx,tar,labels,cifar}/    the same files, and hostile ones
 """
 import gzip
 import io
@@ -40,7 +40,7 @@ def picture(w, h, c, seed):
 RESIZE = [  # channels, in width, in height, out width, out height
     (1, 28, 28, 32, 32), (1, 28, 28, 64, 64), (1, 32, 32, 28, 28), (3, 100, 100, 32, 32), (3, 100, 100, 64, 64),
     (3, 17, 23, 9, 40), (1, 1, 1, 8, 8), (1, 64, 1, 5, 3), (3, 2, 2, 33, 31), (1, 97, 89, 1, 1), (3, 40, 30, 40, 15),
-    (1, 33, 65, 16, 65), (1, 61, 67, 60, 66), (3, 48, 48, 48, 48),
+    (1, 33, 65, 16, 65), (1, 61, 67, 60, 66), (3, 48, 48, 48, 48), (3, 32, 32, 36, 36), (1, 96, 64, 71, 71),
 ]
 FIT = [  # channels, in width, in height, size
     (1, 28, 28, 32), (3, 45, 60, 32), (3, 60, 45, 32), (1, 33, 50, 16), (3, 20, 21, 32), (1, 7, 100, 9), (3, 109, 89, 64),
@@ -59,13 +59,16 @@ def fit(im, size):
 
 
 def make_resize():
-    out = [b"GDRS", struct.pack("<I", len(RESIZE) + len(FIT))]
+    out = [b"GDRS", struct.pack("<I", 2 * len(RESIZE) + len(FIT))]
     for seed, (c, w, h, ow, oh) in enumerate(RESIZE):
         made = picture(w, h, c, seed).resize((ow, oh), Image.BILINEAR)
         out += [struct.pack("<7I", 0, seed, c, w, h, ow, oh), made.tobytes()]
     for i, (c, w, h, size) in enumerate(FIT):
         seed = 100 + i
         out += [struct.pack("<7I", 1, seed, c, w, h, size, size), fit(picture(w, h, c, seed), size).tobytes()]
+    for i, (c, w, h, ow, oh) in enumerate(RESIZE):
+        made = picture(w, h, c, 200 + i).resize((ow, oh), Image.BICUBIC)
+        out += [struct.pack("<7I", 2, 200 + i, c, w, h, ow, oh), made.tobytes()]
     write(os.path.join(HERE, "resize.bin"), b"".join(out))
 
 
@@ -234,6 +237,136 @@ def idx_files():
     yield "bad-crc.idx.gz", gzip.compress(good, 9, mtime=0)[:-8] + b"\0" * 8
 
 
+# ---- tar ----
+
+def block(data):
+    return data + b"\0" * (-len(data) % 512)
+
+
+def header(name, size, kind=b"0", prefix=b"", magic=b"ustar\x0000", size_field=None, checksum=None):
+    h = bytearray(512)
+    h[0:len(name)] = name
+    h[100:124] = b"0000644\x000000000\x000000000\0"
+    h[124:136] = size_field if size_field is not None else b"%011o\0" % size
+    h[136:148] = b"00000000000\0"
+    h[148:156] = b" " * 8
+    h[156:157] = kind
+    h[257:265] = magic
+    h[345:345 + len(prefix)] = prefix
+    h[148:156] = checksum if checksum is not None else b"%06o\0 " % sum(h)
+    return bytes(h)
+
+
+def member(name, data, **more):
+    return header(name, len(data), **more) + block(data)
+
+
+def pax(key, value, kind=b"x"):
+    body = b" %s=%s\n" % (key, value)
+    n = len(body) + 1
+    while len(b"%d" % n) + len(body) != n:
+        n += 1
+    return member(b"PaxHeaders/x", b"%d%s" % (n, body), kind=kind)
+
+
+END = b"\0" * 1024
+
+
+def tar_files():
+    """Good and hostile archives; the good ones hold pictures of 4x4 pixels."""
+    def p(seed):
+        return saved(picture(4, 4, 1, seed), "PNG")
+
+    def jpg(seed):
+        return saved(picture(8, 8, 3, seed), "JPEG")
+
+    two = member(b"0.png", p(0)) + member(b"1.png", p(1))
+    long = b"folder/" + b"n" * 120 + b".png"
+    yield "good.tar", two + END
+    yield "good-labels.tar", (member(b"a.png", p(0)) + member(b"a.cls", b"2\n") + member(b"b.cls", b"0") +
+                              member(b"b.png", p(1)) + END)
+    yield "good-pairs.tar", b"".join(member(b"%d.%s.png" % (i, x), p(2 * i + k))
+                                     for i in range(3) for k, x in enumerate((b"a", b"b"))) + END
+    yield "good-dot.tar", (header(b"./", 0, kind=b"5") + member(b"./x.PNG", p(0)) + member(b"./x.json", b"{}") +
+                           member(b"./._x.png", b"none") + END)
+    yield "good-jpeg.tar", member(b"a.jpg", jpg(1)) + member(b"b.jpeg", jpg(2)) + END
+    yield "good-gnu.tar", (member(b"././@LongLink", long + b"\0", kind=b"L", magic=b"ustar  \0") +
+                           member(long[:100], p(0), magic=b"ustar  \0") + END + b"\0" * 8192)
+    yield "good-pax.tar", (pax(b"comment", b"x", b"g") + pax(b"path", long) + member(b"short.png", p(0)) +
+                           pax(b"size", b"%d" % len(p(1))) + header(b"y.png", 0, size_field=b"%011o\0" % len(p(1))) +
+                           block(p(1)) + END)
+    yield "good-prefix.tar", member(b"leaf.png", p(0), prefix=b"deep/er") + END
+    yield "good-v7.tar", member(b"old.png", p(0), kind=b"\0", magic=b"\0" * 8) + END
+    yield "good-base256.tar", member(b"x.png", p(0), size_field=b"\x80" + len(p(0)).to_bytes(11, "big")) + END
+    yield "good-one-zero.tar", two + END[:512]
+    yield "bad-checksum.tar", member(b"x.png", p(0), checksum=b"000001\0 ") + END
+    yield "bad-checksum-text.tar", member(b"x.png", p(0), checksum=b"zzzzzz\0 ") + END
+    yield "bad-checksum-base256.tar", member(b"x.png", p(0), checksum=b"\x80" + b"\0" * 7) + END
+    yield "bad-size-text.tar", member(b"x.png", p(0), size_field=b"12x\0" + b"\0" * 8) + END
+    yield "bad-size-huge.tar", member(b"x.png", p(0), size_field=b"77777777777\0") + END
+    yield "bad-size-base256.tar", member(b"x.png", p(0), size_field=b"\x80" + b"\0" * 3 + b"\xff" * 8) + END
+    yield "bad-size-wide.tar", member(b"x.png", p(0), size_field=b"\x80" + b"\1" * 11) + END
+    yield "bad-size-negative.tar", member(b"x.png", p(0), size_field=b"\xff" * 12) + END
+    yield "bad-size-pax.tar", pax(b"size", b"-5") + member(b"x.png", p(0)) + END
+    yield "bad-size-pax-huge.tar", pax(b"size", b"9223372036854775807") + member(b"x.png", p(0)) + END
+    yield "bad-pax.tar", member(b"PaxHeaders/x", b"9999 path=x\n", kind=b"x") + member(b"x.png", p(0)) + END
+    yield "bad-pax-zero.tar", member(b"PaxHeaders/x", b"0 path=x\n", kind=b"x") + member(b"x.png", p(0)) + END
+    yield "bad-pax-global.tar", pax(b"path", b"all.png", b"g") + member(b"x.png", p(0)) + END
+    yield "bad-sparse.tar", pax(b"GNU.sparse.major", b"1") + member(b"x.png", p(0)) + END
+    yield "bad-sparse-gnu.tar", member(b"x.png", p(0), kind=b"S", magic=b"ustar  \0") + END
+    yield "bad-long-name.tar", member(b"././@LongLink", b"n" * 5000, kind=b"L") + member(b"x.png", p(0)) + END
+    yield "bad-long-end.tar", member(b"././@LongLink", b"n" * 200, kind=b"L") + END
+    yield "bad-dots.tar", member(b"../../x.png", p(0)) + END
+    yield "bad-dots-inside.tar", member(b"a/../b.png", p(0)) + END
+    yield "bad-absolute.tar", member(b"/etc/x.png", p(0)) + END
+    yield "bad-control.tar", member(b"x\n.png", p(0)) + END
+    yield "bad-no-name.tar", member(b"", p(0)) + END
+    yield "bad-symlink.tar", two + header(b"link.png", 0, kind=b"2") + END
+    yield "bad-hardlink.tar", two + header(b"link.png", 0, kind=b"1") + END
+    yield "bad-device.tar", header(b"null.png", 0, kind=b"3") + END
+    yield "bad-fifo.tar", header(b"fifo.png", 0, kind=b"6") + END
+    yield "bad-type.tar", header(b"x.png", 0, kind=b"M") + END
+    yield "bad-no-end.tar", two
+    yield "bad-cut-header.tar", two + header(b"2.png", 9)[:200]
+    yield "bad-cut-data.tar", two + header(b"2.png", 900) + b"x" * 400
+    yield "bad-behind.tar", two + END + two + END
+    yield "bad-gzip.tar", gzip.compress(two + END, 9, mtime=0).ljust(600, b"\0")
+    yield "bad-empty.tar", END
+    yield "bad-text.tar", b"just some text" * 50
+    yield "bad-picture.tar", member(b"x.png", b"<html>404</html>") + END
+    yield "bad-cut-picture.tar", member(b"x.png", p(0)[:-20]) + END
+    yield "bad-sizes.tar", two + member(b"2.png", saved(picture(5, 4, 1, 2), "PNG")) + END
+    yield "bad-label.tar", member(b"a.png", p(0)) + member(b"a.cls", b"cat") + END
+    yield "bad-label-huge.tar", member(b"a.png", p(0)) + member(b"a.cls", b"65536") + END
+    yield "bad-labels.tar", member(b"a.png", p(0)) + member(b"a.cls", b"1") + member(b"b.png", p(1)) + END
+    yield "bad-alone-label.tar", member(b"a.cls", b"1") + member(b"b.png", p(1)) + END
+    yield "bad-twice.tar", two + member(b"0.png", p(0)) + END
+    yield "bad-two-pictures.tar", member(b"a.png", p(0)) + member(b"a.jpg", jpg(1)) + END
+    yield "bad-half-pair.tar", member(b"0.a.png", p(0)) + member(b"1.a.png", p(0)) + member(b"1.b.png", p(1)) + END
+    yield "bad-mixed.tar", two + member(b"2.a.png", p(0)) + member(b"2.b.png", p(1)) + END
+
+
+def label_files():
+    """As the fuzz target of labels wants them: labels beside 5 images."""
+    good = idx((5,), bytes([3, 0, 1, 9, 2]))
+    yield "good", good
+    yield "good.gz", gzip.compress(good, 9, mtime=0)
+    yield "few", idx((4,), bytes(4))
+    yield "short", good[:-1]
+    yield "long", good + b"x"
+    yield "images", idx((5, 1, 1), bytes(5))
+    yield "floats", idx((5,), bytes(20), 0x0D)
+    yield "header", good[:6]
+
+
+def cifar_files():
+    """The first byte says whether zeros follow up to the size of a batch."""
+    yield "filled", b"\0" + b"\3" + noise(3072, 20) + b"\7" + noise(3072, 21)
+    yield "bad-label", b"\0" + b"\3" + noise(3072, 20) + b"\x0a" + noise(100, 21)
+    yield "short", b"\1" + b"\3" + noise(3072, 20)
+    yield "nothing", b"\1"
+
+
 def write(path, data):
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as f:
@@ -273,7 +406,9 @@ def main():
         return print_real(sys.argv[2])
     make_resize()
     make_pictures()
-    for folder, files in (("data_png", hostile_png()), ("data_jpeg", hostile_jpeg()), ("data_idx", idx_files())):
+    for folder, files in (("data_png", hostile_png()), ("data_jpeg", hostile_jpeg()), ("data_idx", idx_files()),
+                          ("data_tar", tar_files()), ("data_labels", label_files()),
+                          ("data_cifar", cifar_files())):
         for name, data in files:
             write(os.path.join(CORPUS, folder, name), data)
 
