@@ -1,8 +1,9 @@
-/* Speed of the executor cpu, op by op: DCGAN's convolutions (64x64 RGB) in three directions and the
- * fused groups around them.
- *   test_bench_ops [batch 64] [threads 0: all] [seconds a measurement 0.3]
- * Prints nominal GFLOP/s (padding counted) and GB/s (each tensor of a group counted once). Medians;
- * a shared machine moves them by some percent, so compare only numbers of one run. */
+/* Speed of the executor cpu, op by op: the convolutions of the public networks in three directions and
+ * the fused groups around them.
+ *   test_bench_ops [batch 64] [threads 0: all] [seconds a measurement 0.3] [network ...]
+ * network: dcgan, unet, patchgan, resnet, critic, bf16 (dcgan's layers), groups; none: all.
+ * Prints nominal GFLOP/s (padding counted) and GB/s (each tensor of a group counted once). The best of many
+ * runs, as other work on a machine only ever adds; even so compare only numbers of one run. */
 #include <stdio.h>
 #include <time.h>
 
@@ -18,12 +19,7 @@ static double now(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* Median seconds of one run of the step with these nodes. */
+/* Seconds of the best run of the step with these nodes. */
 static double measure(rig *r, int n_nodes, const gd_node *nodes, char text[128]) {
     const gd_executor *cpu = gd_executor_cpu();
     gd_exec_step step = {.n_nodes = n_nodes, .fused = n_nodes > 1};
@@ -35,18 +31,17 @@ static double measure(rig *r, int n_nodes, const gd_node *nodes, char text[128])
     size_t scratch = 0, shared = 0;
     rig_ok(cpu->prepare(&v, &scratch, &shared, &state));
     gd_memory m = rig_memory(r, scratch);
-    double t[512], start = now();
-    int n = 0;
+    double best = 1e9, start = now();
     rig_ok(cpu->run(state, &v, 0, &m));
-    while (n < 5 || (n < 512 && now() - start < budget)) {
+    for (int n = 0; n < 5 || now() - start < budget; n++) {
         double t0 = now();
         rig_ok(cpu->run(state, &v, 0, &m));
-        t[n++] = now() - t0;
+        double t = now() - t0;
+        if (t < best) best = t;
     }
     snprintf(text, 128, "%s", cpu->describe_step(state, &v, 0));
     cpu->release(state);
-    qsort(t, (size_t)n, sizeof *t, by_value);
-    return t[n / 2];
+    return best;
 }
 
 static gd_node leaf(gd_graph *g, const char *name, gd_shape s, gd_dtype t) {
@@ -57,17 +52,45 @@ static gd_node leaf(gd_graph *g, const char *name, gd_shape s, gd_dtype t) {
 /* ---- convolutions ---- */
 
 typedef struct layer {
-    int64_t h, c, k, p; /* image side and channels of x, filters, image side of y; kernel 4x4 */
+    int64_t h, c, k, r; /* image side and channels of x, filters, kernel side */
     int32_t stride, pad;
 } layer;
 
-static double one_conv(gd_op op, int64_t batch, const layer *l, gd_dtype t, char text[128]) {
+enum { MAX_LAYERS = 20 };
+typedef struct net_layers {
+    const char *name;
+    int64_t batch; /* 0: as the command line says */
+    layer layers[MAX_LAYERS];
+} net_layers;
+
+/* Transposed layers stand for themselves turned round: their forward pass is conv_dx, their data pass conv. */
+static const net_layers nets[] = {
+    // clang-format off
+    {"dcgan", 0, {{64, 3, 64, 4, 2, 1}, {32, 64, 128, 4, 2, 1}, {16, 128, 256, 4, 2, 1}, {8, 256, 512, 4, 2, 1},
+                  {4, 512, 1, 4, 1, 0}, {4, 512, 100, 4, 1, 0}}},
+    {"unet", 1, {{256, 3, 64, 4, 2, 1}, {128, 64, 128, 4, 2, 1}, {64, 128, 256, 4, 2, 1}, {32, 256, 512, 4, 2, 1},
+                 {16, 512, 512, 4, 2, 1}, {8, 512, 512, 4, 2, 1}, {4, 512, 512, 4, 2, 1}, {2, 512, 512, 4, 2, 1},
+                 {4, 512, 1024, 4, 2, 1}, {8, 512, 1024, 4, 2, 1}, {16, 512, 1024, 4, 2, 1}, {32, 256, 1024, 4, 2, 1},
+                 {64, 128, 512, 4, 2, 1}, {128, 64, 256, 4, 2, 1}, {256, 3, 128, 4, 2, 1}}},
+    {"patchgan", 1, {{256, 6, 64, 4, 2, 1}, {128, 64, 128, 4, 2, 1}, {64, 128, 256, 4, 2, 1}, {32, 256, 512, 4, 1, 1},
+                     {31, 512, 1, 4, 1, 1}, {128, 3, 64, 4, 2, 1}, {64, 64, 128, 4, 2, 1}, {32, 128, 256, 4, 2, 1},
+                     {16, 256, 512, 4, 1, 1}, {15, 512, 1, 4, 1, 1}}},
+    {"resnet", 1, {{134, 3, 64, 7, 1, 0}, {128, 64, 128, 3, 2, 1}, {64, 128, 256, 3, 2, 1}, {34, 256, 256, 3, 1, 0},
+                   {66, 256, 256, 3, 1, 0}, {134, 64, 3, 7, 1, 0}}},
+    {"critic", 0, {{32, 3, 128, 3, 1, 1}, {32, 128, 128, 3, 1, 1}, {16, 128, 128, 3, 1, 1}, {8, 128, 128, 3, 1, 1},
+                   {64, 64, 64, 3, 1, 1}, {32, 64, 128, 3, 1, 1}, {8, 512, 512, 3, 1, 1}, {16, 128, 128, 1, 1, 0}}},
+    // clang-format on
+};
+
+static double one_conv(gd_op op, int64_t batch, const layer *l, gd_dtype t, char text[128], double *work) {
     gd_graph *g;
     rig r;
-    rig_ok(gd_graph_new(1, &g));
-    gd_shape x = gd_shape4(batch, l->h, l->h, l->c), w = gd_shape4(l->k, 4, 4, l->c),
-             y = gd_shape4(batch, l->p, l->p, l->k);
+    char why[160];
+    gd_shape x = gd_shape4(batch, l->h, l->h, l->c), w = gd_shape4(l->k, l->r, l->r, l->c), y;
     gd_attr a = {.stride = l->stride, .pad = {l->pad, l->pad, l->pad, l->pad}};
+    assert_true(gd__conv_shape(x, w, &a, &y, why));
+    *work = 2.0 * (double)gd_shape_count(y) * (double)(l->r * l->r * l->c);
+    rig_ok(gd_graph_new(1, &g));
     gd_node in0 = leaf(g, "a", op == GD_OP_CONV_DX ? y : x, t), in1 = leaf(g, "b", op == GD_OP_CONV_DW ? y : w, t);
     if (op != GD_OP_CONV_DW) a.kind = (int32_t)t;
     a.shape = op == GD_OP_CONV_DX ? x : op == GD_OP_CONV_DW ? w : (gd_shape){0};
@@ -80,25 +103,23 @@ static double one_conv(gd_op op, int64_t batch, const layer *l, gd_dtype t, char
     return seconds;
 }
 
-static void convolutions(int64_t batch, gd_dtype t) {
-    static const layer layers[] = {
-        {64, 3, 64, 32, 2, 1},  {32, 64, 128, 16, 2, 1}, {16, 128, 256, 8, 2, 1},
-        {8, 256, 512, 4, 2, 1}, {4, 512, 1, 1, 1, 0},    {4, 512, 100, 1, 1, 0},
-    };
+static void convolutions(const net_layers *net, int64_t batch, gd_dtype t) {
     static const gd_op ops[] = {GD_OP_CONV, GD_OP_CONV_DX, GD_OP_CONV_DW};
     double sum[3] = {0}, flops = 0;
-    printf("%s, batch %lld\n", gd_dtype_text(t), (long long)batch);
-    for (size_t i = 0; i < sizeof layers / sizeof layers[0]; i++) {
-        const layer *l = &layers[i];
-        double work = 2.0 * (double)(batch * l->p * l->p * l->k * l->c * 16);
-        flops += work;
+    if (net->batch) batch = net->batch;
+    printf("%s, %s, batch %lld\n", net->name, gd_dtype_text(t), (long long)batch);
+    for (const layer *l = net->layers; l < net->layers + MAX_LAYERS && l->h; l++) {
+        double work = 0;
         for (int o = 0; o < 3; o++) {
             char text[128];
-            double s = one_conv(ops[o], batch, l, t, text);
+            double s = one_conv(ops[o], batch, l, t, text, &work);
             sum[o] += s;
-            printf("  %-8s %3lldx%-3lld %4lld -> %-4lld %8.2f ms %7.0f GFLOP/s  %s\n", gd_op_text(ops[o]),
-                   (long long)l->h, (long long)l->h, (long long)l->c, (long long)l->k, 1e3 * s, 1e-9 * work / s, text);
+            printf("  %-8s %3lldx%-3lld %4lld -> %-4lld %lldx%lld/%d %8.3f ms %7.1f GFLOP/s  %s\n", gd_op_text(ops[o]),
+                   (long long)l->h, (long long)l->h, (long long)l->c, (long long)l->k, (long long)l->r, (long long)l->r,
+                   (int)l->stride, 1e3 * s, 1e-9 * work / s, text);
+            fflush(stdout);
         }
+        flops += work;
     }
     printf("  all      forward %.1f ms (%.0f GFLOP/s), dx %.1f (%.0f), dw %.1f (%.0f)\n", 1e3 * sum[0],
            1e-9 * flops / sum[0], 1e3 * sum[1], 1e-9 * flops / sum[1], 1e3 * sum[2], 1e-9 * flops / sum[2]);
@@ -200,6 +221,12 @@ static void groups(int64_t batch) {
     }
 }
 
+static bool wanted(const char *name, int argc, char **argv) {
+    for (int i = 4; i < argc; i++)
+        if (!strcmp(argv[i], name)) return true;
+    return argc <= 4;
+}
+
 int main(int argc, char **argv) {
     int64_t batch = argc > 1 ? atoll(argv[1]) : 64;
     gd_cpu_set_threads(argc > 2 ? atoi(argv[2]) : 0);
@@ -207,8 +234,9 @@ int main(int argc, char **argv) {
     char version[64];
     gd_dnnl_version(version, sizeof version);
     printf("%s, %d threads\n", version, gd__threads_wanted());
-    groups(batch);
-    convolutions(batch, GD_F32);
-    convolutions(batch, GD_BF16);
+    if (wanted("groups", argc, argv)) groups(batch);
+    for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++)
+        if (wanted(nets[i].name, argc, argv)) convolutions(&nets[i], batch, GD_F32);
+    if (wanted("bf16", argc, argv)) convolutions(&nets[0], batch, GD_BF16);
     return 0;
 }

@@ -1,10 +1,18 @@
-"""The public DCGAN example's training step in PyTorch, as published or tuned, timed on synthetic input.
+"""One training iteration of a public PyTorch GAN, as published or tuned, timed on synthetic input.
 
-Prints one line "seconds d_step g_step iteration" per timed iteration after a warm-up; reads "go" lines
-from standard input, one per iteration, so that another program's iterations can be interleaved.
-Networks, losses, order of steps: the public example (Radford et al. 2015; batch 64, 64 px RGB).
+Prints one line "seconds d_step g_step iteration" per timed iteration after a warm-up; reads "go" lines from standard
+input, one per iteration, so that another program's iterations can be interleaved.
+
+    --work dcgan     the public DCGAN example: 64 px RGB, batch 64                       (Radford et al. 2015)
+           wgan-gp   the same networks, critic without norm, 5 critic steps and penalty  (Gulrajani et al. 2017)
+           pix2pix   U-Net-256, PatchGAN 70, L1, dropout, batch 1                        (Isola et al. 2017)
+           cyclegan  ResNet-9, PatchGAN 70, cycle, identity, pool of 50; 128 px, batch 1 (Zhu et al. 2017)
+
+Networks, losses and order of steps are those of the public code. Tuned: channels_last, D frozen in the G step where the
+public code does not, foreach Adam, gradients set to None.
 """
 import argparse
+import random
 import sys
 import time
 
@@ -12,7 +20,9 @@ import torch
 import torch.nn as nn
 
 
-def generator(z=100, w=64, c=3):
+# ---- DCGAN ----
+
+def dcgan_generator(z=100, w=64, c=3):
     def up(i, o, s, p):
         return [nn.ConvTranspose2d(i, o, 4, s, p, bias=False), nn.BatchNorm2d(o), nn.ReLU(True)]
 
@@ -20,12 +30,80 @@ def generator(z=100, w=64, c=3):
                          nn.ConvTranspose2d(w, c, 4, 2, 1, bias=False), nn.Tanh())
 
 
-def discriminator(w=64, c=3):
+def dcgan_discriminator(norm=True, last=nn.Sigmoid, w=64, c=3):
     def down(i, o):
-        return [nn.Conv2d(i, o, 4, 2, 1, bias=False), nn.BatchNorm2d(o), nn.LeakyReLU(0.2, inplace=True)]
+        layers = [nn.Conv2d(i, o, 4, 2, 1, bias=False)]
+        return layers + ([nn.BatchNorm2d(o)] if norm else []) + [nn.LeakyReLU(0.2, inplace=True)]
 
     return nn.Sequential(nn.Conv2d(c, w, 4, 2, 1, bias=False), nn.LeakyReLU(0.2, inplace=True), *down(w, w * 2),
-                         *down(w * 2, w * 4), *down(w * 4, w * 8), nn.Conv2d(w * 8, 1, 4, 1, 0, bias=False), nn.Sigmoid())
+                         *down(w * 2, w * 4), *down(w * 4, w * 8), nn.Conv2d(w * 8, 1, 4, 1, 0, bias=False), last())
+
+
+# ---- image to image ----
+
+class UnetBlock(nn.Module):
+    def __init__(self, outer, inner, sub=None, c=None, outermost=False, dropout=False):
+        super().__init__()
+        self.outermost = outermost
+        down = nn.Conv2d(c or outer, inner, 4, 2, 1, bias=False)
+        if outermost:
+            layers = [down, sub, nn.ReLU(True), nn.ConvTranspose2d(inner * 2, outer, 4, 2, 1), nn.Tanh()]
+        elif sub is None:
+            layers = [nn.LeakyReLU(0.2, True), down, nn.ReLU(True),
+                      nn.ConvTranspose2d(inner, outer, 4, 2, 1, bias=False), nn.BatchNorm2d(outer)]
+        else:
+            layers = [nn.LeakyReLU(0.2, True), down, nn.BatchNorm2d(inner), sub, nn.ReLU(True),
+                      nn.ConvTranspose2d(inner * 2, outer, 4, 2, 1, bias=False), nn.BatchNorm2d(outer)]
+            if dropout:
+                layers.append(nn.Dropout(0.5))
+        self.model = nn.Sequential(*layers)
+
+    def forward(self, x):
+        y = self.model(x)
+        return y if self.outermost else torch.cat([x, y], 1)
+
+
+def unet_256(w=64, c=3):
+    block = UnetBlock(w * 8, w * 8)
+    for _ in range(3):
+        block = UnetBlock(w * 8, w * 8, block, dropout=True)
+    for i in (4, 2, 1):
+        block = UnetBlock(w * i, w * i * 2, block)
+    return UnetBlock(c, w, block, c=c, outermost=True)
+
+
+class ResnetBlock(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+
+        def conv():
+            return [nn.ReflectionPad2d(1), nn.Conv2d(c, c, 3), nn.InstanceNorm2d(c)]
+
+        self.conv_block = nn.Sequential(*conv(), nn.ReLU(True), *conv())
+
+    def forward(self, x):
+        return x + self.conv_block(x)
+
+
+def resnet_9(w=64, c=3):
+    def norm(o):
+        return [nn.InstanceNorm2d(o), nn.ReLU(True)]
+
+    layers = [nn.ReflectionPad2d(3), nn.Conv2d(c, w, 7), *norm(w)]
+    for i in (1, 2):
+        layers += [nn.Conv2d(w * i, w * i * 2, 3, 2, 1), *norm(w * i * 2)]
+    layers += [ResnetBlock(w * 4) for _ in range(9)]
+    for i in (4, 2):
+        layers += [nn.ConvTranspose2d(w * i, w * i // 2, 3, 2, 1, output_padding=1), *norm(w * i // 2)]
+    return nn.Sequential(*layers, nn.ReflectionPad2d(3), nn.Conv2d(w, c, 7), nn.Tanh())
+
+
+def patchgan(c, norm, w=64):
+    bias = norm is nn.InstanceNorm2d
+    layers = [nn.Conv2d(c, w, 4, 2, 1), nn.LeakyReLU(0.2, True)]
+    for i, stride in ((1, 2), (2, 2), (4, 1)):
+        layers += [nn.Conv2d(w * i, w * i * 2, 4, stride, 1, bias=bias), norm(w * i * 2), nn.LeakyReLU(0.2, True)]
+    return nn.Sequential(*layers, nn.Conv2d(w * 8, 1, 4, 1, 1))
 
 
 def init(m):
@@ -37,57 +115,182 @@ def init(m):
         nn.init.zeros_(m.bias)
 
 
+# ---- steps ----
+
+class Work:
+    """Networks, optimisers and what the variants share."""
+
+    def __init__(self, a, generators, discriminators, lr=2e-4, betas=(0.5, 0.999)):
+        self.a = a
+        self.layout = torch.channels_last if a.tuned else torch.contiguous_format
+        self.g = [self.place(n) for n in generators]
+        self.d = [self.place(n) for n in discriminators]
+        self.opt_g, self.opt_d = [
+            torch.optim.Adam([p for n in nets for p in n.parameters()], lr=lr, betas=betas,
+                             **({"foreach": True} if a.tuned else {})) for nets in (self.g, self.d)]
+
+    def place(self, net):
+        return net.apply(init).to(memory_format=self.layout)
+
+    def images(self, n, size):
+        return torch.rand(n, 3, size, size).mul_(2).sub_(1).contiguous(memory_format=self.layout)
+
+    def forward(self, net, x):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.a.bf16):
+            y = net(x)
+        return y.float()
+
+    def clear(self, opt):
+        opt.zero_grad(set_to_none=self.a.tuned)
+
+    def train_d(self, on):
+        for net in self.d:
+            net.requires_grad_(on)
+
+
+class Dcgan(Work):
+    def __init__(self, a):
+        super().__init__(a, [dcgan_generator()], [dcgan_discriminator()])
+        self.n = a.batch or 64
+        self.real = self.images(self.n, 64)
+        self.ones, self.zeros = torch.ones(self.n), torch.zeros(self.n)
+
+    def step(self):
+        bce, (g,), (d,) = nn.BCELoss(), self.g, self.d
+        t0 = time.perf_counter()
+        self.clear(self.opt_d)
+        bce(self.forward(d, self.real).view(-1), self.ones).backward()
+        fake = self.forward(g, torch.randn(self.n, 100, 1, 1))
+        bce(self.forward(d, fake.detach()).view(-1), self.zeros).backward()
+        self.opt_d.step()
+        t1 = time.perf_counter()
+        if self.a.tuned:
+            self.train_d(False)
+        self.clear(self.opt_g)
+        bce(self.forward(d, fake).view(-1), self.ones).backward()
+        self.opt_g.step()
+        self.train_d(True)
+        return t1 - t0, time.perf_counter() - t1
+
+
+class WganGp(Work):
+    def __init__(self, a):
+        super().__init__(a, [dcgan_generator(z=128)], [dcgan_discriminator(norm=False, last=nn.Flatten)], 1e-4, (0.5, 0.9))
+        self.n = a.batch or 64
+        self.real = self.images(self.n, 64)
+
+    def critic(self):
+        (g,), (d,) = self.g, self.d
+        self.clear(self.opt_d)
+        with torch.no_grad():
+            fake = self.forward(g, torch.randn(self.n, 128, 1, 1))
+        between = torch.lerp(self.real, fake, torch.rand(self.n, 1, 1, 1)).requires_grad_(True)
+        slope, = torch.autograd.grad(self.forward(d, between).sum(), between, create_graph=True)
+        penalty = 10 * (slope.flatten(1).norm(2, dim=1) - 1).square().mean()
+        (self.forward(d, fake).mean() - self.forward(d, self.real).mean() + penalty).backward()
+        self.opt_d.step()
+
+    def step(self):
+        (g,), (d,) = self.g, self.d
+        t0 = time.perf_counter()
+        for _ in range(5):
+            self.critic()
+        t1 = time.perf_counter()
+        self.train_d(False)
+        self.clear(self.opt_g)
+        (-self.forward(d, self.forward(g, torch.randn(self.n, 128, 1, 1))).mean()).backward()
+        self.opt_g.step()
+        self.train_d(True)
+        return t1 - t0, time.perf_counter() - t1
+
+
+def against(value, logits, loss):
+    return loss(logits, torch.full_like(logits, value))
+
+
+class Pix2pix(Work):
+    def __init__(self, a):
+        super().__init__(a, [unet_256()], [patchgan(6, nn.BatchNorm2d)])
+        self.real = [self.images(a.batch or 1, 256) for _ in range(2)]
+
+    def step(self):
+        bce, (g,), (d,), (x, y) = nn.BCEWithLogitsLoss(), self.g, self.d, self.real
+        t0 = time.perf_counter()
+        fake = self.forward(g, x)
+        self.clear(self.opt_d)
+        loss = against(0.0, self.forward(d, torch.cat([x, fake.detach()], 1)), bce)
+        (0.5 * (loss + against(1.0, self.forward(d, torch.cat([x, y], 1)), bce))).backward()
+        self.opt_d.step()
+        t1 = time.perf_counter()
+        self.train_d(False)
+        self.clear(self.opt_g)
+        loss = against(1.0, self.forward(d, torch.cat([x, fake], 1)), bce)
+        (loss + 100 * (fake - y).abs().mean()).backward()
+        self.opt_g.step()
+        self.train_d(True)
+        return t1 - t0, time.perf_counter() - t1
+
+
+class Pool:
+    def __init__(self, size=50):
+        self.size, self.images = size, []
+
+    def query(self, image):
+        if len(self.images) < self.size:
+            self.images.append(image)
+            return image
+        if random.random() < 0.5:
+            return image
+        i = random.randrange(self.size)
+        old, self.images[i] = self.images[i], image
+        return old
+
+
+class Cyclegan(Work):
+    def __init__(self, a):
+        super().__init__(a, [resnet_9(), resnet_9()], [patchgan(3, nn.InstanceNorm2d), patchgan(3, nn.InstanceNorm2d)])
+        self.real = [self.images(a.batch or 1, 128) for _ in range(2)]
+        self.pools = [Pool(), Pool()]
+
+    def step(self):
+        mse, l1, (ab, ba), (d_a, d_b), (a, b) = nn.MSELoss(), nn.L1Loss(), self.g, self.d, self.real
+        t0 = time.perf_counter()
+        fake_b, fake_a = self.forward(ab, a), self.forward(ba, b)
+        self.train_d(False)
+        self.clear(self.opt_g)
+        loss = 5 * (l1(self.forward(ab, b), b) + l1(self.forward(ba, a), a))
+        loss = loss + 10 * (l1(self.forward(ba, fake_b), a) + l1(self.forward(ab, fake_a), b))
+        loss = loss + against(1.0, self.forward(d_b, fake_b), mse) + against(1.0, self.forward(d_a, fake_a), mse)
+        loss.backward()
+        self.opt_g.step()
+        t1 = time.perf_counter()
+        self.train_d(True)
+        self.clear(self.opt_d)
+        for d, real, fake, pool in ((d_a, a, fake_a, self.pools[0]), (d_b, b, fake_b, self.pools[1])):
+            loss = against(1.0, self.forward(d, real), mse)
+            (0.5 * (loss + against(0.0, self.forward(d, pool.query(fake.detach())), mse))).backward()
+        self.opt_d.step()
+        return time.perf_counter() - t1, t1 - t0
+
+
 def main():
-    a = argparse.ArgumentParser(description=__doc__)
+    works = {"dcgan": Dcgan, "wgan-gp": WganGp, "pix2pix": Pix2pix, "cyclegan": Cyclegan}
+    a = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    a.add_argument("--work", choices=works, default="dcgan")
     a.add_argument("--threads", type=int, default=2)
-    a.add_argument("--batch", type=int, default=64)
+    a.add_argument("--batch", type=int, default=0)
     a.add_argument("--tuned", action="store_true")
     a.add_argument("--bf16", action="store_true")
     a = a.parse_args()
     torch.set_num_threads(a.threads)
     torch.manual_seed(1)
-    g, d = generator(), discriminator()
-    g.apply(init)
-    d.apply(init)
-    layout = torch.channels_last if a.tuned else torch.contiguous_format
-    g, d = g.to(memory_format=layout), d.to(memory_format=layout)
-    extra = {"foreach": True} if a.tuned else {}
-    opt_d = torch.optim.Adam(d.parameters(), lr=2e-4, betas=(0.5, 0.999), **extra)
-    opt_g = torch.optim.Adam(g.parameters(), lr=2e-4, betas=(0.5, 0.999), **extra)
-    bce = nn.BCELoss()
-    real = torch.rand(a.batch, 3, 64, 64).mul_(2).sub_(1).contiguous(memory_format=layout)
-    ones, zeros = torch.ones(a.batch), torch.zeros(a.batch)
-
-    def forward(net, x):
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=a.bf16):
-            y = net(x)
-        return y.float()
-
-    def step():
-        t0 = time.perf_counter()
-        opt_d.zero_grad(set_to_none=True) if a.tuned else d.zero_grad()
-        bce(forward(d, real).view(-1), ones).backward()
-        fake = forward(g, torch.randn(a.batch, 100, 1, 1))
-        bce(forward(d, fake.detach()).view(-1), zeros).backward()
-        opt_d.step()
-        t1 = time.perf_counter()
-        if a.tuned:
-            for p in d.parameters():
-                p.requires_grad_(False)
-        opt_g.zero_grad(set_to_none=True) if a.tuned else g.zero_grad()
-        bce(forward(d, fake).view(-1), ones).backward()
-        opt_g.step()
-        if a.tuned:
-            for p in d.parameters():
-                p.requires_grad_(True)
-        t2 = time.perf_counter()
-        return t1 - t0, t2 - t1, t2 - t0
-
+    work = works[a.work](a)
     for _ in range(2):
-        step()
+        work.step()
     print("ready", torch.__version__, flush=True)
     for _ in sys.stdin:
-        print("seconds %.6f %.6f %.6f" % step(), flush=True)
+        d, g = work.step()
+        print("seconds %.6f %.6f %.6f" % (d, g, d + g), flush=True)
 
 
 if __name__ == "__main__":
