@@ -8,16 +8,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compute/cpu/thin.h"
 #include "compute/cpu/wino.h"
 
 typedef struct heavy {
     gd__kernel base;
     gd_node in[2], out;
     gd_dtype out_type;
-    gd_dnnl_op *op; /* one of op, pieces and wino, or none: plain loops */
+    gd_dnnl_op *op; /* one of op, pieces, wino and thin, or none: plain loops */
     gd__pieces pieces;
-    bool use_wino;
+    bool use_wino, use_thin;
     gd__wino wino;
+    gd__thin thin;
     bool swap;         /* the product's operands are b, a */
     gd_dnnl_conv conv; /* for the plain loops */
     int64_t count[3];  /* elements of a, b, out */
@@ -41,6 +43,7 @@ static gd_status run_heavy(gd__kernel *k, const gd_memory *m) {
     if (h->op) GD_TRY(gd_dnnl_op_run(h->op, in[0], in[1], out, scratch + h->op_at));
     else if (h->pieces.n) GD_TRY(gd__pieces_run(&h->pieces, in[h->swap], in[!h->swap], out, scratch + h->op_at));
     else if (h->use_wino) gd__wino_run(&h->wino, in[0], in[1], out, scratch + h->op_at);
+    else if (h->use_thin) gd__thin_run(&h->thin, in[0], in[1], out, scratch + h->op_at);
     else gd__conv_plain(&h->conv, in[0], in[1], out);
     if (h->narrow) gd__narrow(out, m->node[h->out], h->count[2]);
     return GD_OK;
@@ -141,11 +144,14 @@ static gd_status make_op(const gd_graph *g, const gd_node_info *n, gd_dnnl *d, g
     return gd__pieces_images(d, &c, &h->pieces);
 }
 
-static bool try_wino(heavy *h) {
+/* Own kernels, where they are faster than the library's. */
+static bool try_own(heavy *h) {
     const gd__wino_kernels *usable[3];
+    int threads = gd__threads_wanted();
     gd__wino_usable(usable);
-    h->use_wino = gd__wino_plan(&h->conv, usable[0], gd__threads_wanted(), &h->wino) && gd__wino_pays(&h->wino);
-    return h->use_wino;
+    h->use_wino = gd__wino_plan(&h->conv, usable[0], threads, &h->wino) && gd__wino_pays(&h->wino);
+    if (!h->use_wino && !is_product(&h->conv)) h->use_thin = gd__thin_plan(&h->conv, usable[0], threads, &h->thin);
+    return h->use_wino || h->use_thin;
 }
 
 /* The library's op for these types, else for f32, else (convolutions) plain loops: h->op stays NULL. */
@@ -160,14 +166,14 @@ static gd_status choose(const gd_graph *g, const gd_node_info *n, gd_dnnl *d, gd
             return GD_OK;
         }
         h->conv = c;
-        if (in == GD_F32 && out == GD_F32 && try_wino(h)) return GD_OK;
+        if (in == GD_F32 && out == GD_F32 && try_own(h)) return GD_OK;
     }
     gd_status st = make_op(g, n, d, in, out, h);
     if (st == GD_UNSUP && (in == GD_BF16 || out == GD_BF16)) {
         gd_error_clear();
         h->widen[0] = h->widen[1] = in == GD_BF16;
         h->narrow = out == GD_BF16;
-        if (n->op != GD_OP_MATMUL && try_wino(h)) return GD_OK;
+        if (n->op != GD_OP_MATMUL && try_own(h)) return GD_OK;
         st = make_op(g, n, d, GD_F32, GD_F32, h);
     }
     if (st == GD_UNSUP && n->op != GD_OP_MATMUL) {
@@ -186,6 +192,7 @@ static void plan_scratch(heavy *h) {
     h->op_at = top;
     h->base.scratch_bytes = top + (h->op         ? gd_dnnl_op_scratch(h->op)
                                    : h->use_wino ? h->wino.scratch_bytes
+                                   : h->use_thin ? h->thin.scratch_bytes
                                                  : h->pieces.scratch_bytes);
 }
 
@@ -198,6 +205,10 @@ static void describe(heavy *h) {
         kernel = "winograd ";
         snprintf(pieces, sizeof pieces, "F(%d,%d) %s%s", h->wino.shape.m, h->wino.shape.taps, h->wino.kernels->name,
                  h->wino.by_panel ? " by panel" : "");
+    }
+    if (h->use_thin) {
+        kernel = h->thin.flip ? "to few channels " : "from few channels ";
+        snprintf(pieces, sizeof pieces, "%s", h->thin.kernels->name);
     }
     if (h->pieces.n) snprintf(pieces, sizeof pieces, ", %d pieces", h->pieces.n);
     snprintf(h->base.text, sizeof h->base.text, "%s%s%s", kernel, pieces,
