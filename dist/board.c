@@ -58,14 +58,21 @@ gd_status gd__board_new(MPI_Comm host, gd__board **out) {
     if (st == GD_OK) st = gd__mpi_check(MPI_Comm_size(host, &b->size), "MPI_Comm_size", __FILE__, __LINE__);
     if (st == GD_OK && !(b->slot = calloc((size_t)b->size, sizeof *b->slot)))
         st = gd_raise(GD_NOMEM, __FILE__, __LINE__, "board: no memory for %d ranks", b->size);
-    if (st == GD_OK) st = gd__window_new(host, sizeof(gd__meeting) + 2 * GD__SLOT, &b->window, (void **)b->slot);
+    if (st == GD_OK && !(b->pulse = calloc((size_t)b->size, sizeof *b->pulse)))
+        st = gd_raise(GD_NOMEM, __FILE__, __LINE__, "board: no memory for %d ranks", b->size);
+    size_t head = sizeof(gd__meeting) + sizeof(gd__pulse);
+    if (st == GD_OK) st = gd__window_new(host, head + 2 * GD__SLOT, &b->window, (void **)b->slot);
     if (st != GD_OK) {
         free(b->slot);
+        free(b->pulse);
         free(b);
         return st;
     }
     b->meeting = (gd__meeting *)(void *)b->slot[0];
-    for (int r = 0; r < b->size; r++) b->slot[r] += sizeof(gd__meeting);
+    for (int r = 0; r < b->size; r++) {
+        b->pulse[r] = (gd__pulse *)(void *)(b->slot[r] + sizeof(gd__meeting));
+        b->slot[r] += head;
+    }
     b->spin = core_for_everybody(b->size);
     *out = b;
     return GD_OK;
@@ -75,6 +82,7 @@ void gd__board_free(gd__board *b) {
     if (!b) return;
     MPI_Win_free(&b->window);
     free(b->slot);
+    free(b->pulse);
     free(b);
 }
 
@@ -90,6 +98,7 @@ static void wait_for_round(gd__board *b, unsigned round) {
 }
 
 void gd__board_meet(gd__board *b) {
+    gd__pulse_arrive(b->pulse[b->rank]);
     unsigned round = atomic_load_explicit(&b->meeting->round, memory_order_acquire);
     unsigned before = atomic_fetch_add_explicit(&b->meeting->arrived, 1, memory_order_acq_rel);
     if (before + 1 < (unsigned)b->size) {

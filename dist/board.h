@@ -11,7 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "base/status.h"
+#include "dist/pulse.h"
 
 enum { GD__SLOT = 64 * 1024 };
 
@@ -25,6 +25,7 @@ typedef struct gd__board {
     int rank, size;
     bool spin;
     gd__meeting *meeting;
+    gd__pulse **pulse; /* per rank */
     char **slot;    /* per rank: two slots, used in turn */
     unsigned turn;
 } gd__board;

@@ -11,27 +11,41 @@
 #include "dist/comm.h"
 #include "dist/coordinator.h"
 
-/* One tensor of the state. data is float in memory layout; files hold it permuted (net.h). */
+/* One tensor of the state. data is float in memory layout; files hold it permuted (net.h). A tensor that is spread
+ * over the ranks (on all of them alike) is here from element `first` to before `last` only, in memory order; data
+ * is where element `first` lies. */
 typedef struct gd_state_tensor {
     const char *name;              /* "G/main.0.weight", "adam.m/G/main.0.weight", "ema/G/..."      */
     gd_shape shape;
     int file_perm[GD_RANK_MAX];
     float *data;
+    bool spread;
+    int64_t first, last;           /* of a spread one                                               */
 } gd_state_tensor;
+
+/* Gets tensor i of a state whole; it is lent for the call alone. */
+typedef void (*gd_state_take)(void *ctx, int i, const float *whole);
 
 typedef struct gd_state {
     gd_state_tensor *tensor;
     int count;
+    /* With spread tensors, else NULL: hands all of them to `take`, on every rank in the same order. Collective.
+     * Errors: MPI. */
+    gd_status (*collect)(void *collector, gd_state_take take, void *ctx);
+    void *collector;
     gd_counters counters;
     uint64_t seed;
     uint64_t recipe_fingerprint, data_fingerprint;
     const char *recipe_text, *run_id; /* NULL when unknown */
 } gd_state;
 
-/* Order-independent over tensors: sum over tensors of xxh3(name, shape, file bytes), and counters. */
+/* Order-independent over tensors: sum over tensors of xxh3(name, shape, file bytes), and counters. Without spread
+ * tensors, which no rank has. */
 uint64_t gd_state_hash(const gd_state *s);
+/* What tensor t with these values (whole, in memory layout) adds to it. */
+uint64_t gd_state_term(const gd_state_tensor *t, const float *data);
 
-/* Collective (equal state on all ranks). Writes dir/step-<12 digits>. A good one of that step with
+/* Collective (equal state on all ranks, but for spread tensors). Writes dir/step-<12 digits>. A good one of that step with
  * the same state is left alone; with another state it is left alone too and CANTCREAT says so; a
  * damaged one is moved aside to damaged-step-* first. *path (may be NULL): malloc'ed.
  * Errors: CANTCREAT (also: not enough space), IO, NOMEM, PEER; older checkpoints are never harmed. */
@@ -57,7 +71,7 @@ void gd_checkpoint_close(gd_checkpoint *k);
  * owner: k. */
 const gd_state *gd_checkpoint_state(const gd_checkpoint *k);
 /* Reads one tensor into memory layout (into->file_perm), checking its hash: on an error the values are
- * not to be used. Errors: DATA (no such tensor, damaged), SHAPE, IO. */
+ * not to be used. Of a spread one it keeps this rank's part; one of which nothing is here is not read. Errors: DATA (no such tensor, damaged), SHAPE, IO. */
 GD_CHECKED gd_status gd_checkpoint_read(gd_checkpoint *k, const gd_state_tensor *into);
 
 typedef enum gd_verify_depth { GD_VERIFY_QUICK, GD_VERIFY_DEEP } gd_verify_depth;

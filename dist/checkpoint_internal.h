@@ -28,6 +28,9 @@ gd_shape gd__layout_file_shape(const gd__layout *l);
 /* Elements first .. first+n-1 in file order, from and to the tensor's memory. */
 void gd__layout_gather(const gd__layout *l, const float *memory, int64_t first, size_t n, float *out);
 void gd__layout_scatter(const gd__layout *l, const float *in, int64_t first, size_t n, float *memory);
+/* Of these only what belongs at memory elements from .. to-1; part: where element `from` is. */
+void gd__layout_scatter_part(const gd__layout *l, const float *in, int64_t first, size_t n, int64_t from, int64_t to,
+                             float *part);
 
 /* Hash of the bytes of a tensor in file order: XXH3-64 of each piece with the hash of the pieces
  * before it as seed (0 at the start). It needs no state on the heap, so it cannot fail. */
@@ -55,16 +58,17 @@ extern const char gd__replaced[]; /* "replaced-": before the name of a step that
 /* The manifest goes first: what is half deleted is no checkpoint any more. Errors: IO, NOMEM. */
 GD_CHECKED gd_status gd__delete_checkpoint(const char *path);
 
-/* ---- one save, in phases: checkpoint_plan.c, checkpoint_shard.c, checkpoint_write.c ----
+/* ---- one save, in phases: checkpoint_plan.c, checkpoint_snapshot.c, checkpoint_shard.c, checkpoint_write.c ----
  *
  *   all     gd__save_plan
+ *   all     gd__save_copy                         where it is wanted, or tensors are spread
  *   rank 0  gd__save_begin                        its temporary folder name is told to all before
  *   all     gd__save_shard
  *   all     gd__save_report, exchange, gd__save_learn
  *   rank 0  gd__save_commit
  *
- * A phase begins on any rank when the one before has ended well on all. None of them communicates: who
- * drives them does (gd_checkpoint_save, writer.c). Up to the commit there is a temporary folder at most. */
+ * A phase begins on any rank when the one before has ended well on all. None of them communicates but the copy
+ * of spread tensors: who drives them does (gd_checkpoint_save, writer.c). Up to the commit there is a temporary folder at most. */
 
 enum { GD__NAME_ROOM = 256, GD__WRITERS_MAX = 1024 };
 
@@ -99,6 +103,11 @@ int gd__save_own(const gd__save *j);
 int gd__save_rank_of(const gd__save *j, int writer);
 const gd_state_tensor *gd__save_tensor(const gd__save *j, int i); /* by position in order */
 void gd__save_shard_name(const gd__save *j, int writer, char out[GD__NAME_ROOM]);
+/* Bytes of a copy of the tensors that this rank writes: of all, or of spread ones. */
+size_t gd__save_room(const gd__save *j, bool all);
+/* Copies these tensors into `room`. tensor: the list of j->s, which then has the copies. Collective when the state
+ * has spread tensors. Errors: MPI. */
+GD_CHECKED gd_status gd__save_copy(const gd__save *j, bool all, gd_state_tensor *tensor, char *room);
 GD_CHECKED gd_status gd__save_begin(const gd__save *j);
 GD_CHECKED gd_status gd__save_shard(gd__save *j, int writer);
 void gd__save_report(gd__save *j);        /* what this rank wrote -> mine  */

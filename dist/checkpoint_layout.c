@@ -1,5 +1,4 @@
 /* dist/checkpoint_layout.c -- tensors in memory order and in file order, and their hashes. */
-#include <assert.h>
 #include <string.h>
 
 #include "base/hash.h"
@@ -145,23 +144,31 @@ void gd__layout_scatter(const gd__layout *whole, const float *in, int64_t first,
     }
 }
 
+void gd__layout_scatter_part(const gd__layout *l, const float *in, int64_t first, size_t n, int64_t from, int64_t to,
+                             float *part) {
+    if (!n) return;
+    walk w = walk_to(l, first);
+    for (size_t k = 0; k < n; k++) {
+        if (w.at >= from && w.at < to) part[w.at - from] = in[k];
+        if (!l->rank) return; /* one number */
+        w.index[l->rank - 1]++;
+        w.at += l->stride[l->rank - 1];
+        walk_carry(l, &w);
+    }
+}
+
 /* ---- hashes ---- */
 
 uint64_t gd__data_hash_add(uint64_t so_far, const float *piece, size_t n) {
     return gd_hash64(piece, n * sizeof *piece, so_far);
 }
 
-static uint64_t data_hash(const gd_state_tensor *t) {
-    gd__layout l;
-    bool good = gd__layout_of(t, &l);
-    assert(good);
-    (void)good;
+static uint64_t data_hash(const gd__layout *l, int64_t count, const float *data) {
     float piece[GD__PIECE];
     uint64_t hash = 0;
-    int64_t count = gd_shape_count(t->shape);
     for (int64_t at = 0; at < count; at += GD__PIECE) {
         size_t n = count - at < GD__PIECE ? (size_t)(count - at) : GD__PIECE;
-        gd__layout_gather(&l, t->data, at, n, piece);
+        gd__layout_gather(l, data, at, n, piece);
         hash = gd__data_hash_add(hash, piece, n);
     }
     return hash;
@@ -199,12 +206,16 @@ uint64_t gd__counter_term(const gd_counters *c) {
     return gd_hash64(words, 32, hash);
 }
 
+/* 0: no file order. Such a state cannot be saved: see gd_checkpoint_save. */
+uint64_t gd_state_term(const gd_state_tensor *t, const float *data) {
+    gd__layout l;
+    if (!gd__layout_of(t, &l)) return 0;
+    return gd__tensor_term(t->name, gd__layout_file_shape(&l), data_hash(&l, gd_shape_count(t->shape), data));
+}
+
 uint64_t gd_state_hash(const gd_state *s) {
     uint64_t sum = gd__counter_term(&s->counters);
-    for (int i = 0; i < s->count; i++) {
-        gd__layout l;
-        if (!gd__layout_of(&s->tensor[i], &l)) continue; /* such a state cannot be saved: see gd_checkpoint_save */
-        sum += gd__tensor_term(s->tensor[i].name, gd__layout_file_shape(&l), data_hash(&s->tensor[i]));
-    }
+    for (int i = 0; i < s->count; i++)
+        if (!s->tensor[i].spread) sum += gd_state_term(&s->tensor[i], s->tensor[i].data);
     return sum;
 }

@@ -35,7 +35,8 @@ static gd_status check_state(const gd__save *j) {
         if (!t->name || !t->name[0]) GD_FAIL(INTERNAL, "checkpoint: tensor %d has no name", i);
         if (!gd__layout_of(t, &l))
             GD_FAIL(INTERNAL, "checkpoint: tensor '%s': its file order is no permutation of its dimensions", t->name);
-        if (!t->data && !j->fetch && gd_shape_count(t->shape) > 0)
+        if (t->spread && !s->collect) GD_FAIL(INTERNAL, "checkpoint: nobody collects tensor '%s'", t->name);
+        if (!t->data && !j->fetch && !t->spread && gd_shape_count(t->shape) > 0)
             GD_FAIL(INTERNAL, "checkpoint: tensor '%s' has no data", t->name);
     }
     return GD_OK;

@@ -208,6 +208,7 @@ gd_status gd_checkpoint_read(gd_checkpoint *k, const gd_state_tensor *into) {
     float piece[GD__PIECE];
     gd_status st = GD_OK;
     GD_TRY(find_wanted(k, into, &l, &found));
+    if (into->spread && into->first == into->last) return GD_OK;
     GD_TRY(gd__path(path, k->path, k->m.files[k->m.tensors[found].file].name));
     GD_TRY(gd_file_open(path, &fd, &bytes));
     int64_t count = gd_shape_count(into->shape);
@@ -216,7 +217,8 @@ gd_status gd_checkpoint_read(gd_checkpoint *k, const gd_state_tensor *into) {
         GD_TRY_TO(close,
                   gd_file_pread(fd, path, piece, n * sizeof *piece, k->at[found] + (uint64_t)at * sizeof *piece));
         hash = gd__data_hash_add(hash, piece, n);
-        gd__layout_scatter(&l, piece, at, n, into->data);
+        if (into->spread) gd__layout_scatter_part(&l, piece, at, n, into->first, into->last, into->data);
+        else gd__layout_scatter(&l, piece, at, n, into->data);
     }
     if (hash != k->m.tensors[found].hash) st = damaged_tensor(path, k, found);
 close:

@@ -233,8 +233,29 @@ static gd_status write_together(gd_comm *c, gd__save *j) {
     return gd_trace(st, __FILE__, __LINE__);
 }
 
+/* Of a state with spread tensors: the state that the save is of then, and its values here. */
+typedef struct collected {
+    gd_state state;
+    char *room;
+} collected;
+
+/* Collective. */
+static gd_status collect_spread(gd_comm *c, gd__save *j, collected *k) {
+    gd_state_tensor *list = calloc((size_t)j->s->count + 1, sizeof *list);
+    k->room = malloc(gd__save_room(j, false) + 1);
+    gd_status st = GD_OK;
+    if (!list || !k->room) st = gd_raise(GD_NOMEM, __FILE__, __LINE__, "checkpoint: no memory for its tensors");
+    k->state = *j->s;
+    k->state.tensor = list;
+    GD_TRY(gd_comm_agree(c, st));
+    memcpy(list, j->s->tensor, (size_t)j->s->count * sizeof *list);
+    j->s = &k->state;
+    return gd__save_copy(j, false, list, k->room);
+}
+
 gd_status gd_checkpoint_save(gd_comm *c, const char *dir, const gd_state *s, char **path) {
     gd__save *j = calloc(1, sizeof *j);
+    collected k = {.room = NULL};
     char *result = NULL;
     gd_status st = j ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "checkpoint: no memory for a save");
     if (j) {
@@ -244,6 +265,7 @@ gd_status gd_checkpoint_save(gd_comm *c, const char *dir, const gd_state *s, cha
     if (st == GD_OK && path && !(result = strdup(j->final)))
         st = gd_raise(GD_NOMEM, __FILE__, __LINE__, "checkpoint: no memory for its path");
     GD_TRY_TO(done, gd_comm_agree(c, st));
+    if (s->collect) GD_TRY_TO(done, collect_spread(c, j, &k));
     GD_TRY_TO(done, write_together(c, j));
     if (path) {
         *path = result;
@@ -251,6 +273,8 @@ gd_status gd_checkpoint_save(gd_comm *c, const char *dir, const gd_state *s, cha
     }
 done:
     free(result);
+    free(k.state.tensor);
+    free(k.room);
     if (j) gd__save_free(j);
     free(j);
     return st;

@@ -10,6 +10,9 @@ void gd_comm_free(gd_comm *c) {
     free(c->gathered);
     free(c->packed);
     free(c->leaf);
+    free(c->check);
+    free(c->host_name);
+    free(c->leader);
     c->provider->free(c);
 }
 
@@ -17,7 +20,7 @@ gd_status gd__comm_make_room(gd_comm *c) {
     c->gathered = malloc((size_t)c->size * c->provider->piece);
     c->packed = malloc(c->provider->piece);
     if (!c->gathered || !c->packed) GD_FAIL(NOMEM, "communicator: no memory for sums over %d ranks", c->size);
-    return GD_OK;
+    return gd__checks_open(c);
 }
 
 void gd_comm_abort(gd_comm *c, int exit_code) {
@@ -32,6 +35,13 @@ int gd_comm_host_size(const gd_comm *c) { return c->host_size; }
 int gd_comm_hosts(const gd_comm *c) { return c->hosts; }
 const char *gd_comm_name(const gd_comm *c) { return c->provider->name; }
 
+const char *gd_comm_host_name(const gd_comm *c, int rank) { return c->host_name ? c->host_name[rank] : "this host"; }
+
+void gd_comm_label(gd_comm *c, gd_phase phase, int network, int64_t step) {
+    c->label = gd__label_make(phase, network, step);
+    gd__mark(c, GD__ALONE, 0);
+}
+
 bool gd_comm_launched(void) {
     static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"};
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
@@ -40,36 +50,43 @@ bool gd_comm_launched(void) {
 }
 
 gd_status gd_comm_bcast(gd_comm *c, int root, void *data, size_t bytes) {
-    return c->provider->bcast(c, root, data, bytes);
+    GD_TRY(gd__enter(c, GD__BCAST, root, bytes));
+    return gd__leave(c, c->provider->bcast(c, root, data, bytes));
 }
 
 gd_status gd_comm_allgather(gd_comm *c, const void *mine, size_t bytes, void *all) {
-    return c->provider->allgather(c, mine, bytes, all);
+    GD_TRY(gd__enter(c, GD__ALLGATHER, 0, bytes));
+    return gd__leave(c, c->provider->allgather(c, mine, bytes, all));
 }
 
 gd_status gd_comm_barrier(gd_comm *c) {
     char mine = 0, *all = c->gathered;
-    return c->provider->allgather(c, &mine, 1, all);
+    GD_TRY(gd__enter(c, GD__BARRIER, 0, 0));
+    return gd__leave(c, c->provider->allgather(c, &mine, 1, all));
 }
 
 gd_status gd_comm_ibcast_start(gd_comm *c, void *data, size_t bytes) {
     return c->provider->ibcast_start(c, data, bytes);
 }
 
-gd_status gd_comm_ibcast_finish(gd_comm *c) { return c->provider->ibcast_finish(c); }
+gd_status gd_comm_ibcast_finish(gd_comm *c) {
+    GD_TRY(gd__enter(c, GD__PLAN, 0, 0));
+    return gd__leave(c, c->provider->ibcast_finish(c));
+}
 
 /* ---- sums: everybody gathers all parts and adds them in the same order ---- */
 
 gd_status gd_comm_sum_f64(gd_comm *c, double *x, size_t n) {
     size_t most = c->provider->piece / sizeof *x;
     if (c->size == 1) return GD_OK;
+    GD_TRY(gd__enter(c, GD__SUM, 0, n * sizeof *x));
     for (size_t at = 0; at < n; at += most) {
         size_t now = n - at < most ? n - at : most;
         const double *all = c->gathered;
         GD_TRY(c->provider->allgather(c, x + at, now * sizeof *x, c->gathered));
         for (size_t i = 0; i < now; i++) x[at + i] = gd__tree_sum_f64(all + i, c->size, now);
     }
-    return GD_OK;
+    return gd__leave(c, GD_OK);
 }
 
 static gd_status room_for_leaves(gd_comm *c, size_t n) {
@@ -94,8 +111,9 @@ gd_status gd_comm_sum_f32(gd_comm *c, float *x, size_t n) {
     size_t most = c->provider->piece / sizeof *x;
     if (c->size == 1) return GD_OK;
     GD_TRY(room_for_leaves(c, (size_t)c->size));
+    GD_TRY(gd__enter(c, GD__SUM, 0, n * sizeof *x));
     for (size_t at = 0; at < n; at += most) GD_TRY(sum_piece(c, x + at, 1, n - at < most ? n - at : most, x + at));
-    return GD_OK;
+    return gd__leave(c, GD_OK);
 }
 
 gd_status gd_comm_sum_parts_f32(gd_comm *c, const float *const *part, int parts, size_t n, float *out) {
@@ -106,18 +124,18 @@ gd_status gd_comm_sum_parts_f32(gd_comm *c, const float *const *part, int parts,
     size_t count = (size_t)parts, most = c->provider->piece / sizeof *out / count;
     if (!most) GD_FAIL(INTERNAL, "sum of %d parts a rank", parts);
     GD_TRY(room_for_leaves(c, (size_t)c->size * count));
+    GD_TRY(gd__enter(c, GD__SUM, 0, n * count * sizeof *out));
     for (size_t at = 0; at < n; at += most) {
         size_t now = n - at < most ? n - at : most;
         for (size_t k = 0; k < count; k++) memcpy(c->packed + k * now, part[k] + at, now * sizeof *out);
         GD_TRY(sum_piece(c, c->packed, count, now, out + at));
     }
-    return GD_OK;
+    return gd__leave(c, GD_OK);
 }
 
 /* ---- agreement ---- */
 
-gd_status gd_comm_agree(gd_comm *c, gd_status local) {
-    if (c->size == 1) return local;
+static gd_status agree(gd_comm *c, gd_status local) {
     gd_error mine;
     gd_error_save(local, &mine);
     int32_t code = (int32_t)local, *all = c->gathered;
@@ -129,4 +147,10 @@ gd_status gd_comm_agree(gd_comm *c, gd_status local) {
     GD_TRY(c->provider->bcast(c, worst, &theirs, sizeof theirs));
     if (local != GD_OK) return gd_error_restore(&mine);
     GD_FAIL(PEER, "rank %d: %s", worst, theirs.message);
+}
+
+gd_status gd_comm_agree(gd_comm *c, gd_status local) {
+    if (c->size == 1) return local;
+    GD_TRY(gd__enter(c, GD__AGREE, 0, 0));
+    return gd__leave(c, agree(c, local));
 }

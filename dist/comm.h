@@ -32,6 +32,29 @@ int gd_comm_host_size(const gd_comm *c);
 int gd_comm_hosts(const gd_comm *c);
 const char *gd_comm_name(const gd_comm *c); /* "self", "mpi" */
 
+/* Name of the host of a rank. owner: c. */
+const char *gd_comm_host_name(const gd_comm *c, int rank);
+
+/* What this rank is busy with from now on, for the watchdog (watchdog.h) and for GANDIST_CHECK=collectives, which
+ * compares it before every collective: there it must be equal on all ranks. network: a gd_group, -1: none. A store to
+ * memory; not collective. */
+typedef enum gd_phase {
+    GD_PHASE_START,   /* before anything else was said                     */
+    GD_PHASE_LOAD,
+    GD_PHASE_DATA,
+    GD_PHASE_COMPUTE,
+    GD_PHASE_REDUCE,
+    GD_PHASE_UPDATE,
+    GD_PHASE_CONTROL,
+    GD_PHASE_REPORT,  /* metrics, samples, looks at samples                */
+    GD_PHASE_SAVE,
+    GD_PHASE_COMPARE, /* of replicas                                       */
+    GD_PHASE_END,
+    GD_PHASE_COUNT
+} gd_phase;
+void gd_comm_label(gd_comm *c, gd_phase phase, int network, int64_t step);
+const char *gd_phase_name(gd_phase p);
+
 GD_CHECKED gd_status gd_comm_barrier(gd_comm *c);
 GD_CHECKED gd_status gd_comm_bcast(gd_comm *c, int root, void *data, size_t bytes);
 /* all: size x bytes, rank order. */

@@ -4,7 +4,7 @@
 #ifndef GANDIST_DIST_COMM_INTERNAL_H
 #define GANDIST_DIST_COMM_INTERNAL_H
 
-#include "dist/comm.h"
+#include "dist/pulse.h"
 
 typedef struct gd__provider {
     const char *name;
@@ -22,6 +22,11 @@ struct gd_comm {
     const gd__provider *provider;
     int rank, size, host_rank, host_size, hosts;
     struct gd__mpi *mpi;  /* provider mpi only */
+    char (*host_name)[64]; /* per rank; NULL: one rank                      */
+    int *leader;          /* per rank: host rank 0 of its host; NULL: one rank */
+    gd__pulse **pulse;    /* host_size, of the provider                    */
+    uint64_t label;       /* of this rank, without collective              */
+    struct gd__check *check; /* per rank; NULL: collectives are not compared */
     /* of comm.c, for sums */
     void *gathered;       /* size x piece bytes  */
     float *packed;        /* piece bytes         */
@@ -29,7 +34,27 @@ struct gd_comm {
     size_t n_leaves;
 };
 
-/* Memory for sums of c->size parts. Providers call it last. Errors: NOMEM. */
+/* Memory for sums of c->size parts, and for checks. Providers call it last. Errors: NOMEM, USAGE. */
 GD_CHECKED gd_status gd__comm_make_room(gd_comm *c);
+
+/* pulse.c. Errors: NOMEM, USAGE (GANDIST_CHECK). */
+GD_CHECKED gd_status gd__checks_open(gd_comm *c);
+/* Every rank does the same collective at the same label with as many bytes. Errors: INTERNAL, on all ranks alike. */
+GD_CHECKED gd_status gd__compare(gd_comm *c, gd__op op, int root, size_t bytes);
+
+/* Around every collective: what the watchdogs see. */
+static inline void gd__mark(gd_comm *c, gd__op op, size_t bucket) {
+    atomic_store_explicit(&c->pulse[c->host_rank]->label, gd__label_with(c->label, op, bucket), memory_order_relaxed);
+}
+static inline gd_status gd__enter(gd_comm *c, gd__op op, int root, size_t bytes) {
+    gd__mark(c, op, 0);
+    gd__pulse_arrive(c->pulse[c->host_rank]);
+    return c->check ? gd__compare(c, op, root, bytes) : GD_OK;
+}
+/* Returns st. */
+static inline gd_status gd__leave(gd_comm *c, gd_status st) {
+    gd__mark(c, GD__ALONE, 0);
+    return st;
+}
 
 #endif

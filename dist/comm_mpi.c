@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "dist/tree.h"
 
@@ -99,6 +100,21 @@ static gd_status init(gd__mpi *m) {
     return GD_OK;
 }
 
+/* Who is where, for messages. */
+static gd_status name_hosts(gd_comm *c) {
+    char mine[64] = "";
+    int leader = c->rank;
+    size_t size = (size_t)c->size;
+    if (gethostname(mine, sizeof mine - 1)) memcpy(mine, "unknown", sizeof "unknown");
+    c->host_name = calloc(size, sizeof *c->host_name);
+    c->leader = calloc(size, sizeof *c->leader);
+    if (!c->host_name || !c->leader) GD_FAIL(NOMEM, "communicator: no memory for names of %d ranks", c->size);
+    GD_MPI(MPI_Bcast(&leader, 1, MPI_INT, 0, c->mpi->host));
+    GD_MPI(MPI_Allgather(mine, sizeof mine, MPI_CHAR, c->host_name, sizeof mine, MPI_CHAR, c->mpi->world));
+    GD_MPI(MPI_Allgather(&leader, 1, MPI_INT, c->leader, 1, MPI_INT, c->mpi->world));
+    return GD_OK;
+}
+
 /* host < 0: as the machines are; else ranks of one number share a pretended host. */
 static gd_status split(gd_comm *c, int host) {
     gd__mpi *m = c->mpi;
@@ -118,7 +134,9 @@ static gd_status split(gd_comm *c, int host) {
            c->host_size * c->hosts == c->size;
     GD_MPI(MPI_Allreduce(&fits, &all, 1, MPI_INT, MPI_MIN, m->world));
     m->blocks = all;
-    return gd__board_new(m->host, &m->board);
+    GD_TRY(gd__board_new(m->host, &m->board));
+    c->pulse = m->board->pulse;
+    return name_hosts(c);
 }
 
 gd_status gd_comm_mpi(gd_comm **out) { return gd__comm_mpi_as(-1, out); }

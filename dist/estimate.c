@@ -3,12 +3,18 @@
 
 #include "dist/trainer.h"
 
-static void count_state(const gd_trainer *t, gd_train_cost *out) {
+/* Floats of each moment of a group that a rank keeps: of the rank with the largest slice. */
+static size_t moment_floats(const gd_trainer *t, int g, int ranks) {
+    return gd__largest_slice(t->group[g].count, t->config.shard_optimizer ? ranks : 1);
+}
+
+static void count_state(const gd_trainer *t, int ranks, gd_train_cost *out) {
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         size_t bytes = t->group[g].count * sizeof(float);
         out->param_bytes += bytes;
         out->grad_bytes += bytes * (size_t)t->local;
-        out->optimizer_bytes += bytes * (size_t)gd_optimizer_moments(&t->config.optimizer[g]);
+        size_t moments = (size_t)gd_optimizer_moments(&t->config.optimizer[g]);
+        out->optimizer_bytes += moments * moment_floats(t, g, ranks) * sizeof(float);
         if (g == GD_GROUP_G && t->config.ema_decay > 0) out->ema_bytes += bytes + t->buffer_count * sizeof(float);
         out->reduce_bytes[g] = bytes;
     }
@@ -17,15 +23,18 @@ static void count_state(const gd_trainer *t, gd_train_cost *out) {
         if (!t->slot[i].info->buffer) out->params[t->slot[i].group] += (int64_t)t->slot[i].count;
 }
 
-/* The share of one rank in the copy of the state that is written in the background. */
+/* The share of one rank in the copy of the state that is written in the background; moments that are divided over
+ * ranks are copied in any case. */
 static size_t snapshot_bytes(const gd_trainer *t, size_t ranks) {
     gd_shape image;
     size_t pools = (size_t)gd_gan_pools(t->gan, &image) * (size_t)gd_shape_count(image), sum = 0;
-    if (t->config.checkpoint_wait) return 0;
+    bool wait = t->config.checkpoint_wait;
+    if (wait && (!t->config.shard_optimizer || ranks == 1)) return 0;
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         bool ema = g == GD_GROUP_G && t->config.ema_decay > 0;
-        sum += t->group[g].count * (size_t)(1 + ema + gd_optimizer_moments(&t->config.optimizer[g]));
+        sum += t->group[g].count * (size_t)((wait ? 0 : 1 + ema) + gd_optimizer_moments(&t->config.optimizer[g]));
     }
+    if (wait) return sum * sizeof(float) / ranks;
     sum += t->buffer_count * (t->config.ema_decay > 0 ? 2 : 1) + pools * (size_t)t->config.pool_size;
     return sum * sizeof(float) / ranks;
 }
@@ -102,7 +111,7 @@ static gd_status estimate(gd_trainer *t, int ranks, gd_train_cost *out) {
     GD_TRY(gd_gan_new(&t->config.gan, &t->gan));
     GD_TRY(gd__divide(t, ranks, 0));
     GD_TRY(gd__layout_state(t));
-    count_state(t, out);
+    count_state(t, ranks, out);
     GD_TRY(count_programs(t, out));
     /* Batches ahead, the one in use, and each shard's copy. */
     size_t sample = 0;

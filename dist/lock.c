@@ -388,6 +388,31 @@ gd_status gd_run_lock_take(const char *folder, int lease_s, gd_run_lock **out) {
     return GD_OK;
 }
 
+static void describe_holder(const gd_run_lock *l, const holder *h, struct timespec changed, gd_lock_view *out) {
+    struct timespec now = {0};
+    clock_gettime(CLOCK_REALTIME, &now);
+    *out = (gd_lock_view){.there = true, .pid = h->pid, .since = h->since, .age_s = seconds_between(changed, now)};
+    snprintf(out->host, sizeof out->host, "%s", h->host);
+    snprintf(out->job, sizeof out->job, "%s", h->job);
+    out->alive = !is_dead(l, h, out->age_s, out->why);
+    if (out->alive) out->why[0] = '\0';
+}
+
+gd_status gd_run_lock_look(const char *folder, gd_lock_view *out) {
+    holder h;
+    struct timespec changed;
+    bool there = false;
+    *out = (gd_lock_view){.there = false};
+    if (strlen(folder) >= sizeof((gd_run_lock *)0)->folder)
+        GD_FAIL(NOINPUT, "%.64s...: the path is too long", folder);
+    gd_run_lock *l = new_lock(folder, 0);
+    if (!l) GD_FAIL(NOMEM, "%s: no memory to look at its lock", folder);
+    gd_status st = read_holder(l->path, &h, &changed, &there);
+    if (st == GD_OK && there) describe_holder(l, &h, changed, out);
+    free_lock(l);
+    return st == GD_OK ? GD_OK : gd_trace(st, __FILE__, __LINE__);
+}
+
 bool gd_run_lock_lost(const gd_run_lock *l) { return l && atomic_load(&l->lost); }
 
 void gd_run_lock_release(gd_run_lock *l) {

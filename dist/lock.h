@@ -30,6 +30,16 @@ bool gd_run_lock_lost(const gd_run_lock *l);
 /* Gives it back. NULL is fine. A lock that was lost stays with its new holder. */
 void gd_run_lock_release(gd_run_lock *l);
 
+typedef struct gd_lock_view {
+    bool there, alive;       /* alive: as far as can be seen from here                              */
+    char host[64], job[64];  /* job: of Slurm; "": none                                             */
+    int64_t pid, since;      /* since: seconds since 1970                                           */
+    double age_s;            /* since the last renewal, by this host's clock                        */
+    char why[128];           /* of a dead one                                                       */
+} gd_lock_view;
+/* Who trains in a folder, without touching anything. Errors: NOINPUT, IO, NOMEM. */
+GD_CHECKED gd_status gd_run_lock_look(const char *folder, gd_lock_view *out);
+
 /* ---- starts ---- */
 
 /* Remembers a start before it does anything. newest: step of the newest checkpoint, -1: none. what: hash of

@@ -1,4 +1,4 @@
-/* dist/reduce.h -- the all-reduce of one group's gradients, bucket by bucket.
+/* dist/reduce.h -- the all-reduce of one group's gradients, bucket by bucket, or its two halves.
  *
  * A reducer sums ranks x parts arenas: `parts` local shards on every rank. Arenas of one host lie side by
  * side in a shared window: each rank sums its share of all of them in the order of tree.h, straight from
@@ -12,6 +12,15 @@
 
 typedef struct gd_reducer gd_reducer;
 
+/* Slices: every rank has one, of whole units (the last one may be shorter), in the order of ranks. */
+enum { GD_SLICE_UNIT = 4096 /* floats */ };
+static inline void gd_slice_of(size_t count, int rank, int size, size_t *first, size_t *last) {
+    size_t units = (count + GD_SLICE_UNIT - 1) / GD_SLICE_UNIT, ranks = (size_t)size;
+    *first = units * (size_t)rank / ranks * GD_SLICE_UNIT;
+    *last = units * ((size_t)rank + 1) / ranks * GD_SLICE_UNIT;
+    if (*last > count) *last = count;
+}
+
 /* Collective, all arguments equal on all ranks. Allocates this rank's `parts` arenas of count floats,
  * 64-byte aligned, zero. bucket_bytes 0: 1 MB. *out: owner: caller. Errors: NOMEM, MPI. */
 GD_CHECKED gd_status gd_reducer_new(gd_comm *c, size_t count, int parts, size_t bucket_bytes, gd_reducer **out);
@@ -23,5 +32,12 @@ float *gd_reducer_arena(gd_reducer *r, int part); /* owner: r */
  * rank, and the others hold nothing of use. Errors: MPI. */
 GD_CHECKED gd_status gd_reducer_start(gd_reducer *r);
 GD_CHECKED gd_status gd_reducer_finish(gd_reducer *r);
+/* In place of gd_reducer_finish: arena 0 holds the same sum, but in this rank's slice alone; the rest of it
+ * is of no use. Collective. Errors: MPI. */
+GD_CHECKED gd_status gd_reducer_finish_slice(gd_reducer *r);
+/* All slices of an array of count floats, of which every rank gives its own. They travel in the arenas, whose
+ * sums are lost: what is outside of this rank's slice as soon as any rank comes here. *whole: to be read until gd_reducer_release; owner: r. Both collective. Errors: MPI. */
+GD_CHECKED gd_status gd_reducer_gather(gd_reducer *r, const float *slice, const float **whole);
+void gd_reducer_release(gd_reducer *r);
 
 #endif

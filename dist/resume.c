@@ -70,10 +70,12 @@ static gd_status load_state(gd_trainer *t, const char *path, bool *refused) {
 }
 
 gd_status gd_trainer_load(gd_trainer *t, const char *checkpoint) {
+    gd_comm_label(t->comm, GD_PHASE_LOAD, -1, 0);
     bool refused;
     GD_TRY(gd_comm_agree(t->comm, load_state(t, checkpoint, &refused)));
     gd_status st = gd_loader_seek(t->loader, first_draw(t));
-    return gd_comm_agree(t->comm, st);
+    GD_TRY(gd_comm_agree(t->comm, st));
+    return gd__hash_moments(t);
 }
 
 /* Damage moves on to the next older one; another recipe or other data would be refused there, too. */
@@ -151,13 +153,15 @@ static gd_status share_list(gd_trainer *t, int sick, char **list) {
 }
 
 gd_status gd_trainer_resume(gd_trainer *t, int64_t *step) {
+    gd_comm_label(t->comm, GD_PHASE_LOAD, -1, 0);
     char *list = NULL;
     *step = 0;
     if (!t->config.checkpoint_dir) return GD_OK;
     gd_status st = share_list(t, GD_WATCH_COUNT, &list);
     if (st == GD_OK) st = try_all(t, list, step);
     free(list);
-    return st;
+    GD_TRY(st);
+    return gd__hash_moments(t);
 }
 
 /* ---- going back ---- */
@@ -183,6 +187,7 @@ static gd_status load_earlier(gd_trainer *t, bool *found) {
 }
 
 gd_status gd__go_back(gd_trainer *t) {
+    gd__label(t, GD_PHASE_LOAD, -1);
     gd_counters now = t->counters;
     char reason[REASON];
     bool found;
@@ -198,5 +203,9 @@ gd_status gd__go_back(gd_trainer *t) {
         GD_LOG(DIST, WARN,
                "%s: back to the checkpoint of step %lld, and on with other random numbers and data (%lld of %d)",
                reason, (long long)t->counters.step, (long long)t->counters.rollbacks, ROLLBACKS_MAX);
+    gd__tell(t, "rollback",
+             (gd_event_field[]){GD_EVENT_NUMBER("from", now.step), GD_EVENT_NUMBER("rollbacks", t->counters.rollbacks),
+                                GD_EVENT_TEXT("why", reason)},
+             3);
     return gd_comm_agree(t->comm, gd_loader_seek(t->loader, first_draw(t)));
 }

@@ -66,11 +66,13 @@ static bool has_ema(const gd_trainer *t, gd_group g) { return g == GD_GROUP_G &&
 
 static gd_status allocate_group(gd_trainer *t, gd_group g) {
     gd__arenas *a = &t->group[g];
-    size_t bytes = a->count * sizeof(float);
+    size_t bytes = a->count * sizeof(float), gathered, partials;
+    partials = gd__partials(a->count, gd_comm_size(t->comm), &gathered);
     bool ok = (a->param = gd__aligned(bytes)) && (a->grad = calloc((size_t)t->local, sizeof *a->grad)) &&
-              (a->partial = calloc(a->count / 4096 + 1, sizeof *a->partial));
+              (a->partial = calloc(partials, sizeof *a->partial));
+    if (ok && t->sliced) ok = (a->gathered = calloc(gathered + 1, sizeof *a->gathered));
     for (int m = 0; ok && m < gd_optimizer_moments(&t->config.optimizer[g]); m++)
-        ok = (a->moment[m] = gd__aligned(bytes));
+        ok = (a->moment[m] = gd__aligned((a->last - a->first) * sizeof(float)));
     if (ok && has_ema(t, g)) ok = (a->ema = gd__aligned(bytes));
     if (!ok) GD_FAIL(NOMEM, "training state: no memory for %zu parameters and their optimiser", a->count);
     return GD_OK;
@@ -87,6 +89,7 @@ static gd_status allocate_buffers(gd_trainer *t) {
 
 gd_status gd__allocate_state(gd_trainer *t) {
     gd_status st = GD_OK;
+    gd__divide_arenas(t);
     for (int g = 0; g < GD_GROUP_COUNT && st == GD_OK; g++) st = allocate_group(t, (gd_group)g);
     if (st == GD_OK) st = allocate_buffers(t);
     GD_TRY(gd_comm_agree(t->comm, st));
@@ -104,6 +107,7 @@ void gd__free_state(gd_trainer *t) {
         gd_reducer_free(a->reducer);
         free(a->grad);
         free(a->partial);
+        free(a->gathered);
         free(a->param);
         free(a->moment[0]);
         free(a->moment[1]);
@@ -154,7 +158,17 @@ static const char *moment_prefix(gd_optimizer_kind k, int m) {
     return names[k][m];
 }
 
-static gd_status view_slot(gd_trainer *t, const gd__slot *s) {
+static gd_status view_moment(gd_trainer *t, gd__slot *s, int m) {
+    const gd__arenas *a = &t->group[s->group];
+    s->moment[m] = t->state.count;
+    GD_TRY(add_tensor(t, moment_prefix(t->config.optimizer[s->group].kind, m), s, NULL));
+    gd_state_tensor *x = &t->state.tensor[s->moment[m]];
+    if (t->sliced) gd__spread_tensor(t, s, m, x);
+    else x->data = a->moment[m] + s->offset;
+    return GD_OK;
+}
+
+static gd_status view_slot(gd_trainer *t, gd__slot *s) {
     const gd__arenas *a = &t->group[s->group];
     GD_TRY(add_tensor(t, "", s, gd__slot_data(t, s)));
     if (s->info->buffer) {
@@ -163,8 +177,7 @@ static gd_status view_slot(gd_trainer *t, const gd__slot *s) {
     }
     if (a->ema) GD_TRY(add_tensor(t, "ema/", s, a->ema + s->offset));
     for (int m = 0; m < 2; m++)
-        if (a->moment[m])
-            GD_TRY(add_tensor(t, moment_prefix(t->config.optimizer[s->group].kind, m), s, a->moment[m] + s->offset));
+        if (a->moment[m]) GD_TRY(view_moment(t, s, m));
     return GD_OK;
 }
 
@@ -186,6 +199,8 @@ gd_status gd__make_view(gd_trainer *t) {
     if (!t->state.tensor) GD_FAIL(NOMEM, "training state: no memory for %d tensors", t->n_slots);
     for (int i = 0; i < t->n_slots; i++) GD_TRY(view_slot(t, &t->slot[i]));
     for (int p = 0; p < t->n_pools; p++) GD_TRY(view_pool(t, p));
+    if (t->sliced) t->state.collect = gd__collect_moments;
+    t->state.collector = t;
     t->state.seed = t->config.seed;
     t->state.recipe_fingerprint = t->config.recipe_fingerprint;
     t->state.data_fingerprint = t->data_fingerprint;
@@ -205,7 +220,7 @@ uint64_t gd__replica_hash(const gd_trainer *t) {
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         const gd__arenas *a = &t->group[g];
         h = hash_floats(a->param, a->count, h);
-        for (int m = 0; m < 2; m++) h = hash_floats(a->moment[m], a->count, h);
+        for (int m = 0; m < 2 && !t->sliced; m++) h = hash_floats(a->moment[m], a->count, h);
         h = hash_floats(a->ema, a->count, h);
     }
     for (int p = 0; p < t->n_pools; p++)
@@ -217,7 +232,7 @@ uint64_t gd__replica_hash(const gd_trainer *t) {
 uint64_t gd_trainer_state_hash(const gd_trainer *t) {
     gd_state s = t->state;
     s.counters = t->counters;
-    return gd_state_hash(&s);
+    return gd_state_hash(&s) + (t->sliced ? t->moment_terms : 0);
 }
 
 const gd_state *gd_trainer_state(gd_trainer *t) {

@@ -8,8 +8,11 @@
 static gd_status load_batch(gd_trainer *t) {
     gd_batch b;
     if (t->have_batch) return GD_OK;
+    gd__label(t, GD_PHASE_DATA, -1);
     gd_status st = gd_loader_next(t->loader, &b);
+    double since = gd__seconds();
     st = gd_comm_agree(t->comm, st);
+    t->now.idle += gd__seconds() - since;
     if (st != GD_OK) t->together = true;
     GD_TRY(st);
     for (int p = 0; p < gd_dataset_parts(t->data); p++) {
@@ -97,10 +100,15 @@ static void book(gd_trainer *t, gd_step_kind k, bool done, double *since) {
     *since = now;
 }
 
+static void label_compute(const gd_trainer *t, gd_step_kind k) {
+    gd__label(t, GD_PHASE_COMPUTE, k == GD_STEP_D ? GD_GROUP_D : k == GD_STEP_G ? GD_GROUP_G : -1);
+}
+
 gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t draw) {
     const gd__kind_programs *p = &t->kind[k][t->kind[k][version].program ? version : GD__PLAIN];
     double since = gd__seconds();
     if (gd_gan_step_reads(t->gan, k)) GD_TRY(load_batch(t));
+    label_compute(t, k);
     GD_TRY(start_all(t, p, draw));
     while (t->pause[0].kind != GD_PAUSE_DONE) {
         if (t->pause[0].kind == GD_PAUSE_COLLECTIVE) {
@@ -108,6 +116,7 @@ gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t dr
         } else {
             GD_TRY(end_of_phase(t, k, false, draw));
             book(t, k, false, &since);
+            label_compute(t, k);
         }
         GD_TRY(resume_all(t, p));
     }

@@ -65,6 +65,7 @@ gd_status gd_trainer_new(gd_comm *comm, const gd_train_config *c, const gd_datas
     st = gd_comm_agree(comm, st);
     if (st == GD_OK) st = gd__allocate_state(t);
     if (st == GD_OK) st = gd_comm_agree(comm, build(t));
+    if (st == GD_OK) st = gd__hash_moments(t);
     if (st == GD_OK) *out = t;
     else gd_trainer_free(t);
     return st;
@@ -135,6 +136,7 @@ static gd_status tell_metrics(gd_trainer *t, const gd__control *c) {
 static gd_status report(gd_trainer *t, const gd__control *c) {
     gd_status st = GD_OK;
     if (!(t->plan.flags & (GD_PLAN_LOG | GD_PLAN_SAMPLE))) return GD_OK;
+    gd__label(t, GD_PHASE_REPORT, -1);
     if (gd_comm_rank(t->comm) == 0) {
         if (t->plan.flags & GD_PLAN_LOG) st = tell_metrics(t, c);
         if (st == GD_OK && (t->plan.flags & GD_PLAN_SAMPLE) && t->hooks.on_samples)
@@ -148,9 +150,12 @@ static gd_status finish_iteration(gd_trainer *t, const gd__control *c) {
     bool at_once = c->wish == 3, last = t->plan.flags & GD_PLAN_STOP;
     bool saving = !at_once && (t->plan.flags & GD_PLAN_SAVE || c->wish);
     GD_TRY(report(t, c));
+    gd__label(t, GD_PHASE_COMPARE, -1);
     if (saving || t->plan.flags & GD_PLAN_CHECK) GD_TRY(gd__check_replicas(t));
+    gd__label(t, GD_PHASE_SAVE, -1);
     GD_TRY(gd_writer_advance(t->writer, c->writer));
     if (saving) GD_TRY(gd__save(t, last || c->wish == 2));
+    if (c->wish > 1) GD_TRY(gd__hash_moments(t)); /* of the state that is left */
     if (at_once)
         GD_FAIL(REQUEUE, "step %lld: left on request without saving; start again to go on from the last checkpoint",
                 (long long)t->counters.step);
@@ -170,6 +175,11 @@ static double adaptive_value(const gd_trainer *t, const gd__control *c) {
     }
 }
 
+void gd__tell(const gd_trainer *t, const char *kind, const gd_event_field *field, int count) {
+    gd_event e = {kind, t->counters.step, field, count};
+    if (gd_comm_rank(t->comm) == 0 && t->hooks.on_event) t->hooks.on_event(t->hooks.ctx, &e);
+}
+
 /* Decides how many D steps come, and logs how many there were and why. */
 static void adapt(gd_trainer *t, gd__control *c) {
     const gd_adaptive_spec *s = &t->config.schedule.adaptive;
@@ -177,7 +187,12 @@ static void adapt(gd_trainer *t, gd__control *c) {
     double value = adaptive_value(t, c);
     c->metric[gd__metric_index(t, "d_steps")] = (double)t->plan.d_steps;
     c->metric[gd__metric_index(t, "adaptive")] = value;
+    int64_t planned = t->counters.adaptive.next;
     gd_adaptive_advance(s, value, &t->counters.adaptive);
+    if (t->counters.adaptive.next == planned || !planned) return;
+    gd__tell(t, "plan",
+             (gd_event_field[]){GD_EVENT_NUMBER("d_steps", t->counters.adaptive.next), GD_EVENT_NUMBER("before", planned)},
+             2);
 }
 
 static gd_status iterate(gd_trainer *t, const gd_plan_rules *rules) {
@@ -185,6 +200,7 @@ static gd_status iterate(gd_trainer *t, const gd_plan_rules *rules) {
     double start = gd__seconds();
     t->together = t->go_back = false; /* what fails inside a program fails on one rank */
     GD_TRY(run_plan(t, rules));
+    gd__label(t, t->plan.flags & GD_PLAN_LOOK ? GD_PHASE_REPORT : GD_PHASE_CONTROL, -1);
     if (t->plan.flags & GD_PLAN_LOOK) GD_TRY(gd__take_look(t));
     t->together = true;
     /* The plan was made before the iteration in front of it had ended: what it learnt is known here alone. */
@@ -245,6 +261,7 @@ gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
     t->log_cursor = t->counters.cursor;
     GD_TRY(announce(t, &rules, &t->counters));
     for (bool more = true; more;) {
+        gd_comm_label(t->comm, GD_PHASE_CONTROL, -1, t->counters.step);
         GD_TRY(gd_comm_ibcast_finish(t->comm));
         t->plan = t->next;
         t->plan.start.adaptive = t->counters.adaptive; /* decided after this plan was made: it is for the next one */
@@ -263,7 +280,8 @@ gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
         if (st != GD_OK && st != GD_REQUEUE) st = gd__end_saving(t, st); /* who leaves at once does not wait */
         GD_TRY(st);
     }
-    return GD_OK;
+    gd_comm_label(t->comm, GD_PHASE_END, -1, t->counters.step);
+    return gd__hash_moments(t);
 }
 
 /* ---- times ---- */

@@ -11,6 +11,7 @@
 #include "dist/checkpoint.h"
 #include "dist/comm.h"
 #include "dist/coordinator.h"
+#include "dist/events.h"
 #include "dist/optimizer.h"
 #include "dist/watch.h"
 #include "models/gan.h"
@@ -22,6 +23,8 @@ typedef struct gd_train_config {
     gd_optimizer_spec optimizer[GD_GROUP_COUNT];
     gd_schedule_spec schedule;
     double weight_clip;          /* every D parameter to [-c, c] after its update; 0: off           */
+    bool shard_optimizer;        /* every rank keeps the moments of a part of the parameters only: the same
+                                    results                                                         */
     double ema_decay;            /* of G; 0: off                                                    */
     int64_t ema_start;
     bool ema_warmup;             /* decay t iterations after the start: min(decay, (1 + t) / (10 + t)) */
@@ -73,6 +76,8 @@ typedef struct gd_train_hooks {  /* all optional; called on every rank unless sa
     /* Polled once an iteration on every rank; the strongest answer of all ranks is followed.
      * 0 go on, 1 save and go on, 2 save and leave (status REQUEUE), 3 leave now. */
     int (*poll)(void *ctx);
+    /* Something for events.jsonl: "rollback", "plan". Rank 0 only. */
+    void (*on_event)(void *ctx, const gd_event *e);
 } gd_train_hooks;
 
 typedef struct gd_trainer gd_trainer;
@@ -107,10 +112,11 @@ GD_CHECKED gd_status gd_trainer_resume(gd_trainer *t, int64_t *step);
 GD_CHECKED gd_status gd_trainer_run(gd_trainer *t, int64_t until);
 int64_t gd_trainer_step(const gd_trainer *t);
 const gd_gan *gd_trainer_gan(const gd_trainer *t); /* owner: t */
-/* Order-independent xxh3 over every tensor and counter of the training state; equal on all ranks.
- * Not collective. */
+/* Order-independent xxh3 over every tensor and counter of the training state; equal on all ranks. With
+ * shard_optimizer moments count as they were when gd_trainer_new, _load, _resume or _run last ended (the last
+ * with OK or REQUEUE). Not collective. */
 uint64_t gd_trainer_state_hash(const gd_trainer *t);
-/* The training state of this rank, its values where the trainer has them. Before the first step they may be set
+/* The training state of this rank (with shard_optimizer moments are spread: checkpoint.h), its values where the trainer has them. Before the first step they may be set
  * (weights trained elsewhere). owner: t. Not collective. */
 const gd_state *gd_trainer_state(gd_trainer *t);
 /* n images of the generator (EMA when there is one and `ema`) for latents z [n,Z]; out

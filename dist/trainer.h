@@ -4,6 +4,7 @@
  *   programs.c  one program per step kind, one instance per local shard
  *   step.c      runs one program: data in, collectives, gradients out
  *   update.c    all-reduce, norms, optimiser, moving average
+ *   slices.c    the same where optimiser state is divided over the ranks
  *   pool.c      image pools        adaptive.c  how many D updates
  *   control.c   what ranks tell each other after an iteration; replica check
  *   watching.c  watchers: looks at samples, and what follows
@@ -28,15 +29,18 @@ typedef struct gd__slot {
     const gd_param_info *info;
     gd_group group;
     size_t offset, count; /* floats */
+    int moment[2];        /* its moments in the list of the state */
 } gd__slot;
 
-/* Flat arenas of one group, all of the same layout. */
+/* Flat arenas of one group, all of the same layout; of moments this rank has a slice. */
 typedef struct gd__arenas {
     size_t count;         /* floats, padding included                                    */
+    size_t first, last;   /* the slice that this rank updates; without optimizer.shard: all      */
     float *param, *moment[2], *ema;
     gd_reducer *reducer;  /* owns the gradients                                          */
-    float **grad;         /* per local shard; [0] is the sum after an update             */
-    double *partial;      /* sums of squares, one a block                                */
+    float **grad;         /* per local shard; [0] is the sum after an update (of the slice) */
+    double *partial;      /* sums of squares, one a block (GD_SLICE_UNIT)                */
+    double *gathered;     /* sliced: those of all ranks                                  */
 } gd__arenas;
 
 typedef struct gd__kind_programs {
@@ -71,6 +75,7 @@ typedef struct gd__measured {
     int bad;              /* 1 + the first metric that was not finite; 0: none           */
     double bad_value;
     double d_step, g_step, reduce, optimizer, data, collective;
+    double idle;          /* waited for the data of other ranks                          */
 } gd__measured;
 
 enum { GD__TIMES_MAX = 1024 };
@@ -95,6 +100,8 @@ struct gd_trainer {
     gd_counters counters;
     gd_state state;       /* view of all of it, for checkpoints                          */
     uint64_t data_fingerprint;
+    bool sliced;          /* optimizer.shard, and there are ranks to divide it over      */
+    uint64_t moment_terms; /* sliced: what moments add to the state hash, when last looked at */
     /* running */
     gd__kind_programs kind[GD_STEP_KIND_COUNT][GD__VERSIONS];
     void **memory;        /* per local shard: activations, shared by all kinds           */
@@ -144,6 +151,10 @@ struct gd_trainer {
 /* 64-byte aligned, zero; NULL when memory is out. */
 void *gd__aligned(size_t bytes);
 double gd__seconds(void);
+/* What this rank does from now on, in the iteration under way; network: a gd_group or -1. */
+static inline void gd__label(const gd_trainer *t, gd_phase phase, int network) {
+    gd_comm_label(t->comm, phase, network, t->plan.step);
+}
 size_t gd__padded(size_t floats);
 
 /* state.c. What random numbers are keyed by: the recipe's seed, and another one each time the run went back. */
@@ -153,7 +164,7 @@ GD_CHECKED gd_status gd__allocate_state(gd_trainer *t);  /* collective: gradient
 void gd__initialise_state(gd_trainer *t);
 void gd__free_state(gd_trainer *t);
 GD_CHECKED gd_status gd__make_view(gd_trainer *t);
-/* Hash of this rank's arenas as they lie in memory: equal on replicas. */
+/* Hash of this rank's arenas as they lie in memory, without slices: equal on replicas. */
 uint64_t gd__replica_hash(const gd_trainer *t);
 float *gd__slot_data(const gd_trainer *t, const gd__slot *s);
 
@@ -181,6 +192,21 @@ GD_CHECKED gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version,
 GD_CHECKED gd_status gd__make_pools(gd_trainer *t);
 void gd__free_pools(gd_trainer *t);
 GD_CHECKED gd_status gd__turn_pools(gd_trainer *t, int64_t draw);
+
+/* slices.c. The slices of all arenas; before memory is allocated. */
+void gd__divide_arenas(gd_trainer *t);
+size_t gd__largest_slice(size_t count, int ranks); /* floats */
+/* Numbers that gd__arenas.partial has room for, and gathered. */
+size_t gd__partials(size_t count, int ranks, size_t *gathered);
+/* The partial sums, and the parameters, of the other slices. Collective. Errors: MPI. */
+GD_CHECKED gd_status gd__share_partials(gd_trainer *t, gd__arenas *a);
+GD_CHECKED gd_status gd__share_params(gd__arenas *a);
+/* Which part of moment m of a slot is here. */
+void gd__spread_tensor(const gd_trainer *t, const gd__slot *s, int m, gd_state_tensor *x);
+/* gd_state.collect of a trainer. Sums of gradients are lost. */
+GD_CHECKED gd_status gd__collect_moments(void *trainer, gd_state_take take, void *ctx);
+/* Sliced: brings moment_terms up to date. Collective. Errors: MPI. */
+GD_CHECKED gd_status gd__hash_moments(gd_trainer *t);
 
 /* update.c: after the gradients of a group are complete on this rank. Collective. */
 GD_CHECKED gd_status gd__update_group(gd_trainer *t, gd_group g);
@@ -215,6 +241,9 @@ GD_CHECKED gd_status gd__take_look(gd_trainer *t);
 /* Adds an iteration to the watchers' history. NUMERIC, on all ranks alike, with go_back set or not, when one of them
  * says so. */
 GD_CHECKED gd_status gd__judge(gd_trainer *t, const gd__control *c);
+
+/* To the event hook, on rank 0. */
+void gd__tell(const gd_trainer *t, const char *kind, const gd_event_field *field, int count);
 
 /* saving.c, all collective. Starts a save; last: and waits for it. */
 GD_CHECKED gd_status gd__open_writer(gd_trainer *t);

@@ -1,11 +1,12 @@
-/* dist/update.c -- from gradients to new parameters: all-reduce, norm, optimiser, moving average. */
+/* dist/update.c -- from gradients to new parameters: all-reduce, norm, optimiser, moving average. Where optimiser
+ * state is divided (slices.c) each rank does its slice, and all get the new parameters. */
 #include <math.h>
 #include <string.h>
 
 #include "dist/trainer.h"
 #include "dist/tree.h"
 
-enum { BLOCK = 4096 };
+enum { BLOCK = GD_SLICE_UNIT /* so that a slice has whole blocks */ };
 
 /* n is a multiple of GD__UNIT: arenas are padded. Lanes of their own, so that additions need not wait for
  * each other. */
@@ -18,17 +19,19 @@ static double square_sum(const float *x, size_t n) {
     return sum;
 }
 
-/* Euclidean norm, added block by block in a fixed order: the same on every rank and thread count. */
-static double norm_of(const gd__arenas *a, const float *x) {
-    ptrdiff_t blocks = (ptrdiff_t)((a->count + BLOCK - 1) / BLOCK);
-#pragma omp parallel for schedule(static) if (blocks > 16)
-    for (ptrdiff_t b = 0; b < blocks; b++) {
+/* Euclidean norm, added block by block in a fixed order: the same on every rank and thread count, sliced or not. */
+static gd_status norm_of(gd_trainer *t, gd__arenas *a, const float *x, double *norm) {
+    ptrdiff_t first = (ptrdiff_t)(a->first / BLOCK), last = (ptrdiff_t)((a->last + BLOCK - 1) / BLOCK);
+#pragma omp parallel for schedule(static) if (last - first > 16)
+    for (ptrdiff_t b = first; b < last; b++) {
         size_t from = (size_t)b * BLOCK, to = from + BLOCK < a->count ? from + BLOCK : a->count;
         a->partial[b] = square_sum(x + from, to - from);
     }
+    if (t->sliced) GD_TRY(gd__share_partials(t, a));
     double sum = 0;
-    for (ptrdiff_t b = 0; b < blocks; b++) sum += a->partial[b];
-    return sqrt(sum);
+    for (size_t b = 0; b < (a->count + BLOCK - 1) / BLOCK; b++) sum += a->partial[b];
+    *norm = sqrt(sum);
+    return GD_OK;
 }
 
 static void move_average(float *restrict ema, const float *restrict x, size_t n, float decay) {
@@ -64,21 +67,36 @@ static gd_status reduce_group(gd_trainer *t, gd_group g) {
     gd_reducer *r = t->group[g].reducer;
     double start = gd__seconds();
     GD_TRY(gd_reducer_start(r));
-    GD_TRY(gd_reducer_finish(r));
+    GD_TRY(t->sliced ? gd_reducer_finish_slice(r) : gd_reducer_finish(r));
     t->now.reduce += gd__seconds() - start;
+    return GD_OK;
+}
+
+/* All parameters, after the update of this rank's slice. */
+static gd_status share_params(gd_trainer *t, gd__arenas *a) {
+    double start = gd__seconds();
+    if (!t->sliced) return GD_OK;
+    GD_TRY(gd__share_params(a));
+    double seconds = gd__seconds() - start;
+    t->now.reduce += seconds;
+    t->now.optimizer -= seconds; /* which this is in the middle of */
     return GD_OK;
 }
 
 gd_status gd__update_group(gd_trainer *t, gd_group g) {
     gd__arenas *a = &t->group[g];
     const gd_optimizer_spec *o = &t->config.optimizer[g];
+    gd__label(t, GD_PHASE_REDUCE, g);
     GD_TRY(reduce_group(t, g));
-    double start = gd__seconds(), norm = norm_of(a, a->grad[0]);
+    gd__label(t, GD_PHASE_UPDATE, g);
+    double start = gd__seconds(), norm = 0;
+    GD_TRY(norm_of(t, a, a->grad[0], &norm));
     double scale = o->clip_norm > 0 && norm > o->clip_norm ? o->clip_norm / norm : 1;
     double clip = g == GD_GROUP_D ? t->config.weight_clip : 0;
     int64_t number = ++t->counters.updates[g];
-    gd_optimizer_update(o, t->plan.step, number, scale, clip, a->count, a->param, a->grad[0], a->moment[0],
-                        a->moment[1]);
+    gd_optimizer_update(o, t->plan.step, number, scale, clip, a->last - a->first, a->param + a->first,
+                        a->grad[0] + a->first, a->moment[0], a->moment[1]);
+    GD_TRY(share_params(t, a));
     if (g == GD_GROUP_G) update_ema(t);
     set_metric(t, g == GD_GROUP_G ? "grad_norm_g" : "grad_norm_d", norm);
     set_metric(t, g == GD_GROUP_G ? "lr_g" : "lr_d", gd_optimizer_lr(o, t->plan.step, number - 1));

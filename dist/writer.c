@@ -13,7 +13,7 @@
 #include "base/log.h"
 #include "dist/checkpoint_internal.h"
 
-enum { ALIGN = 64, BLOCK = 1 << 20 /* bytes that one thread copies at a time */ };
+enum { ALIGN = 64 };
 static const double STUCK_S = 600;
 
 /* GIVE_UP: rank 0 removes the temporary folder; nobody waits for that but the next save. */
@@ -161,65 +161,38 @@ void gd_writer_free(gd_writer *w) {
 
 /* ---- snapshot ---- */
 
-static size_t padded(size_t bytes) { return (bytes + ALIGN - 1) / ALIGN * ALIGN; }
-static size_t tensor_bytes(const gd_state_tensor *t) { return (size_t)gd_shape_count(t->shape) * sizeof(float); }
-
-/* Of the tensors that this rank writes. */
-static size_t own_bytes(const gd__save *j) {
-    int own = gd__save_own(j);
-    size_t sum = 0;
-    for (int i = 0; i < j->s->count; i++)
-        if (j->writer[i] == own) sum += padded(tensor_bytes(gd__save_tensor(j, i)));
-    return sum;
-}
-
-static void make_room(gd_writer *w, size_t bytes) {
-    if (bytes <= w->room || w->refused || w->o.wait) return;
+/* false: there is not enough memory. */
+static bool get_room(gd_writer *w, size_t bytes) {
+    if (bytes <= w->room) return true;
     free(w->buffer);
     w->room = 0;
-    w->buffer = aligned_alloc(ALIGN, padded(bytes));
-    if (!w->buffer) {
-        w->refused = true;
-        GD_LOG(DIST, WARN, "no memory for a copy of the state (%zu MB): training waits while checkpoints are written",
-               bytes >> 20);
-        return;
-    }
+    w->buffer = aligned_alloc(ALIGN, (bytes + ALIGN - 1) / ALIGN * ALIGN);
+    if (!w->buffer) return false;
     memset(w->buffer, 0, bytes); /* now the pages are there */
     w->room = bytes;
+    return true;
+}
+
+/* For all that this rank writes; else at least for what is spread over the ranks. */
+static gd_status make_room(gd_writer *w, const gd__save *j) {
+    size_t all = gd__save_room(j, true), spread = gd__save_room(j, false);
+    if (!w->o.wait && !w->refused && !get_room(w, all)) {
+        w->refused = true;
+        GD_LOG(DIST, WARN, "no memory for a copy of the state (%zu MB): training waits while checkpoints are written",
+               all >> 20);
+    }
+    if (!get_room(w, spread))
+        GD_FAIL(NOMEM, "checkpoint: no memory to collect this rank's share of the optimizer's state (%zu MB)",
+                spread >> 20);
+    return GD_OK;
 }
 
 void gd_writer_prepare(gd_writer *w, const gd_state *s) {
     gd__save j = {.dir = w->o.dir, .s = s, .rank = w->rank, .size = w->size};
-    if (gd__save_plan(&j) == GD_OK) make_room(w, own_bytes(&j));
-    else gd_error_clear(); /* the first save says it */
+    gd_status st = gd__save_plan(&j);
+    if (st == GD_OK) st = make_room(w, &j);
+    if (st != GD_OK) gd_error_clear(); /* the first save says it */
     gd__save_free(&j);
-}
-
-static void copy(char *to, const char *from, size_t bytes) {
-    if (bytes < 4 * BLOCK) {
-        memcpy(to, from, bytes);
-        return;
-    }
-    int64_t blocks = (int64_t)((bytes + BLOCK - 1) / BLOCK);
-#pragma omp parallel for schedule(static)
-    for (int64_t b = 0; b < blocks; b++) {
-        size_t at = (size_t)b * BLOCK, n = bytes - at < BLOCK ? bytes - at : BLOCK;
-        memcpy(to + at, from + at, n);
-    }
-}
-
-static void take_snapshot(gd_writer *w) {
-    const gd__save *j = &w->job;
-    int own = gd__save_own(j);
-    size_t at = 0;
-    for (int i = 0; i < j->s->count; i++) {
-        gd_state_tensor *t = &w->tensor[j->order[i]];
-        size_t bytes = tensor_bytes(t);
-        if (j->writer[i] != own || !bytes) continue;
-        copy(w->buffer + at, (const char *)t->data, bytes);
-        t->data = (float *)(void *)(w->buffer + at);
-        at += padded(bytes);
-    }
 }
 
 /* ---- a save ---- */
@@ -235,8 +208,7 @@ static gd_status plan(gd_writer *w, const gd_state *s) {
     w->job = (gd__save){.dir = w->o.dir, .s = &w->state, .rank = w->rank, .size = w->size};
     GD_TRY(gd__save_plan(&w->job));
     if (w->rank == 0) GD_TRY(gd__temporary_name(w->o.dir, s->counters.step, w->job.temporary));
-    make_room(w, own_bytes(&w->job));
-    return GD_OK;
+    return make_room(w, &w->job);
 }
 
 static void tell(gd_writer *w, gd_status st) {
@@ -279,7 +251,7 @@ gd_status gd_writer_start(gd_writer *w, const gd_state *s) {
         return GD_OK;
     }
     GD_TRY(agree_on_start(w, &direct));
-    if (!direct) take_snapshot(w);
+    if (!direct || s->collect) GD_TRY(gd__save_copy(&w->job, !direct, w->tensor, w->buffer));
     enter(w, BEGIN);
     w->blocked = seconds_now() - w->started;
     return direct ? gd_writer_finish(w, &st) : GD_OK;

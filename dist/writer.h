@@ -24,7 +24,7 @@ typedef struct gd_saved {
 typedef struct gd_writer_opts {
     const char *dir;         /* outlives the writer                                                */
     int keep;                /* of gd_checkpoint_retain                                            */
-    bool wait;               /* no snapshot: every save is over when gd_writer_start returns       */
+    bool wait;               /* no snapshot but of spread tensors: every save is over when gd_writer_start returns */
     void (*on_saved)(void *ctx, const gd_saved *s); /* on every rank, in the training thread       */
     void *ctx;
 } gd_writer_opts;

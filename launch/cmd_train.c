@@ -11,8 +11,11 @@
 #include "base/rng.h"
 #include "base/text.h"
 #include "dist/checkpoint.h"
+#include "launch/build_id.h"
 #include "launch/commands.h"
 #include "launch/cost.h"
+#include "launch/history.h"
+#include "launch/leaving.h"
 #include "launch/progress.h"
 #include "launch/report.h"
 #include "launch/run_folder.h"
@@ -20,13 +23,14 @@
 #include "launch/setup.h"
 #include "launch/sheets.h"
 #include "launch/start.h"
+#include "launch/start_table.h"
 #include "launch/tensorboard.h"
 #include "launch/version.h"
 
 typedef struct train_options {
     gd_text_list set;
-    const char *out, *resume, *device;
-    int64_t steps;
+    const char *out, *resume, *device, *time;
+    int64_t steps, seconds; /* seconds: of time; 0: no limit */
     bool fresh, dry_run, print_config, overfit_batch, quiet, json;
 } train_options;
 
@@ -36,6 +40,8 @@ static const gd_option options[] = {
     {"out", GD_OPT_TEXT, offsetof(train_options, out), "DIR", "run folder (default runs/<name of the recipe>)"},
     {"steps", GD_OPT_INT, offsetof(train_options, steps), "N",
      "stop after step N of the whole run and save; schedules stay"},
+    {"time", GD_OPT_TEXT, offsetof(train_options, time), "TIME",
+     "save and leave (exit code 75) in time before this is over: minutes or HH:MM:SS"},
     {"resume", GD_OPT_TEXT, offsetof(train_options, resume), "HOW",
      "auto (default): go on from the newest good checkpoint; never; or a checkpoint folder"},
     {"fresh", GD_OPT_FLAG, offsetof(train_options, fresh), NULL, "start anew; an existing run folder is moved aside"},
@@ -63,6 +69,8 @@ typedef struct train_run {
     char out[2048], checkpoints[2100];
     gd_run_folder *folder; /* rank 0, as the next ones */
     gd_start *start;
+    gd_leaving leaving;
+    double began;
     gd_tensorboard *board;
     gd_progress progress;
     gd_trainer *trainer;
@@ -110,14 +118,27 @@ static void write_report(train_run *t) {
 }
 
 static int poll(void *ctx) {
-    const train_run *t = ctx;
-    return gd_start_lost(t->start) ? 3 : gd_session_signal(NULL);
+    train_run *t = ctx;
+    if (gd_start_lost(t->start)) return 3;
+    int signal = gd_session_signal(NULL), other = is_root(t) ? gd_leaving_poll(&t->leaving) : 0;
+    if (signal >= 2 && t->leaving.reason == GD_LEAVING_NOT) t->leaving.reason = GD_LEAVING_SIGNAL;
+    return signal > other ? signal : other;
+}
+
+static void on_event(void *ctx, const gd_event *e) { gd_run_folder_event(((train_run *)ctx)->folder, e); }
+
+static void tell_saved(train_run *t, int64_t step, const char *path, double seconds) {
+    const char *name = strrchr(path, '/');
+    gd_event_field field[] = {GD_EVENT_NUMBER("seconds", seconds), GD_EVENT_TEXT("path", name ? name + 1 : path)};
+    gd_run_folder_event(t->folder, &(gd_event){"save", step, field, 2});
+    gd_leaving_saved(&t->leaving, seconds);
 }
 
 static void on_checkpoint(void *ctx, int64_t step, const char *path, double seconds, gd_status st) {
     train_run *t = ctx;
     if (st == GD_OK) {
         snprintf(t->last_checkpoint, sizeof t->last_checkpoint, "%s", path);
+        tell_saved(t, step, path, seconds);
         GD_LOG(LAUNCH, DEBUG, "step %lld saved in %.2f s", (long long)step, seconds);
         write_report(t);
     } else {
@@ -134,8 +155,9 @@ static gd_status check_device(const char *device) {
     GD_FAIL(USAGE, "--device: no device '%s'; one of auto, cpu, cuda", device);
 }
 
-static gd_status check_options(const train_options *o) {
+static gd_status check_options(train_options *o) {
     GD_TRY(check_device(o->device));
+    if (o->time) GD_TRY(gd_duration_parse("--time", o->time, &o->seconds));
     if (o->steps < 0) GD_FAIL(USAGE, "--steps: must not be negative, got %lld", (long long)o->steps);
     if (o->fresh && o->resume && strcmp(o->resume, "never"))
         GD_FAIL(USAGE, "--fresh starts anew and --resume %s goes on: give one of them", o->resume);
@@ -210,6 +232,8 @@ static gd_status open_folder(train_run *t) {
     if (t->opt.fresh) GD_TRY(gd_start_check(t->out));
     GD_TRY(gd_run_folder_open(t->out, t->opt.fresh, &t->folder));
     GD_TRY(gd_start_begin(t->out, t->recipe_text, gd_comm_size(t->comm), &t->start));
+    gd_leaving_begin(&t->leaving, t->began, t->opt.seconds, getenv("SLURM_JOB_END_TIME"),
+                     gd_run_folder_path(t->folder, "stop"));
     GD_TRY(gd_file_write(gd_run_folder_path(t->folder, "recipe.yaml"), t->recipe_text, strlen(t->recipe_text)));
     return gd_version_write(gd_run_folder_path(t->folder, "build.json"), t->comm, &t->layout);
 }
@@ -240,26 +264,68 @@ static gd_status resume(train_run *t, int64_t *step) {
 }
 
 static void print_start(const train_run *t, int64_t from, int64_t until) {
-    gd_run_folder_note(
-        t->folder, "gandist " GANDIST_VERSION " starts at step %lld of %lld, %d ranks on %d hosts, %d threads each",
-        (long long)from, (long long)until, gd_comm_size(t->comm), gd_comm_hosts(t->comm), t->layout.threads);
+    gd_run_folder_note(t->folder,
+                       "gandist " GANDIST_VERSION " starts at step %lld of %lld, %d ranks on %d hosts, %d threads each",
+                       (long long)from, (long long)until, gd_comm_size(t->comm), t->layout.hosts, t->layout.threads);
     if (t->opt.quiet || t->opt.json) return;
-    const gd_gan_net *nets;
-    int n = gd_gan_nets(gd_trainer_gan(t->trainer), &nets);
-    printf("%s: %s\n", t->recipe->name, gd_dataset_describe(t->data));
-    for (int i = 0; i < n; i++) {
-        char count[32];
-        gd_text_count((uint64_t)gd_net_param_count(nets[i].net), count, sizeof count);
-        printf("%s%s %s parameters", i ? ", " : "", nets[i].prefix, count);
-    }
-    printf("; global batch %lld\n%d rank%s on %d host%s, %d thread%s each%s, communication: %s\n",
-           (long long)t->recipe->batch.global, gd_comm_size(t->comm), gd_comm_size(t->comm) > 1 ? "s" : "",
-           gd_comm_hosts(t->comm), gd_comm_hosts(t->comm) > 1 ? "s" : "", t->layout.threads,
-           t->layout.threads > 1 ? "s" : "", t->layout.share < 0.99 ? " (cores are shared)" : "",
-           gd_comm_name(t->comm));
-    if (from) printf("going on from step %lld to %lld\n", (long long)from, (long long)until);
-    else printf("starting at step 0 of %lld\n", (long long)until);
-    fflush(stdout);
+    gd_start_facts facts = {t->recipe, &t->setup.config, t->data, gd_trainer_gan(t->trainer),
+                            t->comm,   &t->layout,       from,    until};
+    gd_start_table_print(&facts, stdout);
+}
+
+/* ---- events ---- */
+
+/* What the last start left behind: how it ended, and how long its saves took. */
+static gd_status read_history(train_run *t, gd_history *h) {
+    GD_TRY(gd_history_read(t->out, h));
+    gd_leaving_saved(&t->leaving, h->longest_save);
+    return GD_OK;
+}
+
+static void tell_start(const train_run *t, const gd_history *before, int64_t from, int64_t until) {
+    char hosts[1024], build[GD_BUILD_ID_ROOM];
+    const char *job = getenv("SLURM_JOB_ID");
+    bool again = before->n_shown > 0;
+    gd_start_table_hosts(&t->layout, hosts, sizeof hosts);
+    gd_build_id(build);
+    gd_event_field field[] = {
+        GD_EVENT_NUMBER("until", until),
+        GD_EVENT_NUMBER("ranks", gd_comm_size(t->comm)),
+        GD_EVENT_TEXT("hosts", hosts),
+        GD_EVENT_NUMBER("threads", t->layout.threads),
+        GD_EVENT_NUMBER("batch", t->recipe->batch.global),
+        GD_EVENT_TEXT("version", GANDIST_VERSION),
+        GD_EVENT_TEXT("build", build),
+        GD_EVENT_TEXT("job", job ? job : ""),
+        GD_EVENT_TEXT("after", before->ended ? before->reason : "no word (killed, or its host went down)")};
+    int count = (int)(sizeof field / sizeof *field) - !again;
+    gd_run_folder_event(t->folder, &(gd_event){again ? "restart" : "start", from, field, count});
+}
+
+static gd_status open_history(train_run *t, int64_t from, int64_t until) {
+    gd_history h;
+    gd_status st = read_history(t, &h);
+    if (st == GD_OK) tell_start(t, &h, from, until);
+    gd_history_free(&h);
+    return st;
+}
+
+/* How this start ended; who has lost the folder to somebody else writes nothing more. */
+static const char *reason_of(const train_run *t, gd_status st) {
+    if (st == GD_OK) return "done";
+    if (st != GD_REQUEUE) return "error";
+    return t->leaving.reason == GD_LEAVING_TIME        ? "time limit"
+           : t->leaving.reason == GD_LEAVING_STOP_FILE ? "stop file"
+                                                       : "signal";
+}
+
+static void tell_end(const train_run *t, int64_t step, gd_status st) {
+    char said[4096];
+    if (!t->start || gd_start_lost(t->start)) return;
+    snprintf(said, sizeof said, "%s", st == GD_OK ? "" : gd_error_message());
+    gd_event_field field[] = {GD_EVENT_TEXT("reason", reason_of(t, st)),
+                              GD_EVENT_NUMBER("exit", gd_status_exit_code(st)), GD_EVENT_TEXT("said", said)};
+    gd_run_folder_event(t->folder, &(gd_event){"stop", step, field, st == GD_OK ? 2 : 3});
 }
 
 /* What an earlier start of this run left, for a start that had nothing to do. */
@@ -298,7 +364,7 @@ static void print_end(const train_run *t, gd_status st) {
 static gd_status train(train_run *t) {
     gd_status st = is_root(t) ? open_folder(t) : GD_OK;
     GD_TRY(gd_comm_agree(t->comm, st));
-    gd_train_hooks hooks = {t, on_metrics, on_samples, on_checkpoint, poll};
+    gd_train_hooks hooks = {t, on_metrics, on_samples, on_checkpoint, poll, on_event};
     GD_TRY(gd_trainer_new(t->comm, &t->setup.config, t->data, &hooks, &t->trainer));
     int64_t from, until = t->opt.steps ? t->opt.steps : t->recipe->train.steps;
     GD_TRY(resume(t, &from));
@@ -307,6 +373,7 @@ static gd_status train(train_run *t) {
         st = gd_run_folder_rewind(t->folder, from);
         if (st == GD_OK) st = gd_tensorboard_open(gd_run_folder_path(t->folder, "tb"), from, &t->board);
         if (st == GD_OK) st = gd_sheet_open(t->recipe, &t->setup.config.gan, &t->sheet);
+        if (st == GD_OK) st = open_history(t, from, until);
         print_start(t, from, until);
         gd_progress_begin(&t->progress,
                           t->opt.quiet  ? GD_PROGRESS_QUIET
@@ -315,7 +382,6 @@ static gd_status train(train_run *t) {
                           from, until);
     }
     GD_TRY(gd_comm_agree(t->comm, st));
-    gd_session_watch_signals();
     st = gd_trainer_run(t->trainer, until);
     if (is_root(t)) {
         gd_progress_end(&t->progress);
@@ -356,10 +422,15 @@ static gd_status run(int argc, char **argv) {
     if (helped) return GD_OK;
     t.recipe_path = args.item[0];
     GD_TRY(check_options(&t.opt));
+    if (!t.opt.dry_run && !t.opt.print_config) gd_session_watch_signals();
+    t.began = gd_seconds();
     GD_TRY(gd_session_begin(&t.comm, &t.layout));
     gd_status st = run_prepared(&t);
+    int64_t step = t.trainer ? gd_trainer_step(t.trainer) : -1;
     gd_trainer_free(t.trainer); /* its writer may be at work in the folder */
     t.trainer = NULL;
+    tell_end(&t, step, st);
+    if (st == GD_REQUEUE) gd_leaving_obeyed(&t.leaving);
     gd_start_end(t.start, st);
     train_release(&t);
     return st;

@@ -35,8 +35,8 @@ void gd_progress_begin(gd_progress *p, gd_progress_mode mode, int64_t first, int
     p->colour = p->live && !getenv("NO_COLOR");
 }
 
-static void text_duration(double s, char *out, size_t room) {
-    long n = (long)(s + 0.5);
+void gd_duration_text(double s, char *out, size_t room) {
+    long n = s < 1e9 ? (long)(s + 0.5) : 1000000000;
     if (n < 60) snprintf(out, room, "%lds", n);
     else if (n < 3600) snprintf(out, room, "%ldm%02lds", n / 60, n % 60);
     else snprintf(out, room, "%ldh%02ldm", n / 3600, n / 60 % 60);
@@ -64,7 +64,7 @@ void gd_progress_show(gd_progress *p, const gd_metrics *m) {
     }
     char line[512], left[32];
     double rate = (double)(m->step - p->first) / fmax(gd_seconds() - p->started, 1e-9);
-    text_duration((double)(p->last - m->step) / fmax(rate, 1e-9), left, sizeof left);
+    gd_duration_text((double)(p->last - m->step) / fmax(rate, 1e-9), left, sizeof left);
     int n = snprintf(line, sizeof line, "step %lld/%lld  %.0f images/s", (long long)m->step, (long long)p->last,
                      m->images_per_s);
     n = add(line, sizeof line, n, "loss D", value_of(m, "loss_d"));

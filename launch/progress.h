@@ -19,5 +19,7 @@ void gd_progress_show(gd_progress *p, const gd_metrics *m);
 /* Ends the live line, so that other text can follow. */
 void gd_progress_end(gd_progress *p);
 double gd_seconds(void); /* monotonic */
+/* "42s", "3m05s", "12h30m". */
+void gd_duration_text(double s, char *out, size_t room);
 
 #endif

@@ -18,7 +18,8 @@ static const size_t metrics_limit = (size_t)1 << 32;
 struct gd_run_folder {
     char root[PATH_ROOM / 2];
     char path[PATH_ROOM];
-    char log[PATH_ROOM];
+    char log[PATH_ROOM], events[PATH_ROOM];
+    bool event_lost; /* it was said */
 };
 
 const char *gd_run_folder_path(gd_run_folder *f, const char *name) {
@@ -26,14 +27,32 @@ const char *gd_run_folder_path(gd_run_folder *f, const char *name) {
     return f->path;
 }
 
-/* Sink of the log: a lost log line must not end a run, so failures are dropped. */
+/* Whatever this thread is about to report stays what it was. */
+static bool add_event(const gd_run_folder *f, const gd_event *e) {
+    gd_error before;
+    gd_error_save(GD_INTERNAL, &before);
+    bool added = gd_events_add(f->events, e) == GD_OK;
+    if (!added) (void)gd_error_restore(&before);
+    return added;
+}
+
+void gd_run_folder_event(gd_run_folder *f, const gd_event *e) {
+    if (!f || add_event(f, e) || f->event_lost) return;
+    f->event_lost = true;
+    GD_LOG(LAUNCH, WARN, "%s: event '%s' could not be written; this is not said again", f->events, e->kind);
+}
+
+/* Sink of the log, under its lock: must log nothing itself. A lost log line must not end a run, so failures are
+ * dropped. */
 static void to_log_file(void *ctx, gd_level level, const char *line) {
-    (void)level;
     gd_run_folder *f = ctx;
     char text[8192];
     int n = snprintf(text, sizeof text, "%s\n", line);
     if (n > 0 && gd_file_append(f->log, text, (size_t)n < sizeof text ? (size_t)n : sizeof text - 1) != GD_OK)
         gd_error_clear();
+    if (level > GD_LEVEL_WARN) return;
+    gd_event_field what = GD_EVENT_TEXT("text", line);
+    (void)add_event(f, &(gd_event){"warning", -1, &what, 1});
 }
 
 void gd_run_folder_note(gd_run_folder *f, const char *format, ...) {
@@ -70,8 +89,10 @@ gd_status gd_run_folder_open(const char *path, bool fresh, gd_run_folder **out) 
     gd_status st;
     snprintf(f->root, sizeof f->root, "%s", path);
     snprintf(f->log, sizeof f->log, "%s/log.txt", path);
+    snprintf(f->events, sizeof f->events, "%s/events.jsonl", path);
     GD_TRY_TO(fail, gd_dir_make(gd_run_folder_path(f, "samples")));
     GD_TRY_TO(fail, gd_dir_make(gd_run_folder_path(f, "checkpoints")));
+    GD_TRY_TO(fail, gd_events_mend(f->events));
     gd_log_set_sink(to_log_file, f);
     *out = f;
     return GD_OK;

@@ -274,6 +274,7 @@ gd_status gd_setup_train(const gd_recipe *r, const gd_setup_data *d, gd_setup *o
     c->seed = r->seed;
     c->optimizer[GD_GROUP_G] = setup_optimizer(&r->optimizer.g, r->train.steps);
     c->optimizer[GD_GROUP_D] = setup_optimizer(&r->optimizer.d, r->train.steps);
+    c->shard_optimizer = r->optimizer.shard;
     c->schedule = setup_schedule(r);
     c->weight_clip = r->loss.clip;
     c->pool_size = r->pool.size;

@@ -101,7 +101,10 @@ typedef struct gd_recipe {
         const char *collapse, *vanished, *exploding, *saturated;
         int64_t every;       /* steps between looks at samples (collapse)                           */
     } watch;
-    struct { gd_recipe_optimizer g, d; } optimizer;
+    struct {
+        bool shard;          /* each rank keeps a part of the moments                               */
+        gd_recipe_optimizer g, d;
+    } optimizer;
     struct { double decay; int64_t start; bool warmup; } ema; /* decay 0: off                       */
     struct { int64_t steps; } train;
     struct {

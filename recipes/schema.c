@@ -328,6 +328,9 @@ const gd__key gd__keys[] = {
     {"watch.every", GD__INT, AT(watch.every), "500", "steps between looks at samples, for `collapse`",
      .low = 1, .high = MANY, .flags = GD__FREE, .needs = "watch.collapse!none"},
 
+    {"optimizer.shard", GD__BOOL, AT(optimizer.shard), "false",
+     "every rank keeps the moments of its part of the parameters only (ZeRO-1): less memory, the same numbers",
+     .flags = GD__FREE, .also = "zero zero1 zero_stage zero_optimization shard_optimizer"},
     OPTIMIZER_ROWS("optimizer.g", optimizer.g, ANY_GAN, "lrg lr_g"),
     OPTIMIZER_ROWS("optimizer.d", optimizer.d, NULL, "lrd lr_d"),
 
@@ -411,7 +414,7 @@ const gd__section gd__sections[] = {
     {"pool", "A history of generated images for the discriminators (Shrivastava et al. 2017; CycleGAN: 50)."},
     {"watch", "Known sicknesses of training: none (do not look), warn, stop the run, or rollback to the newest "
               "checkpoint from before it."},
-    {"optimizer", "One optimiser for each side."},
+    {"optimizer", "One optimiser for each side, and where its state lies."},
     {"optimizer.g", "Of the generator."},
     {"optimizer.d", "Of the discriminator."},
     {"ema", "A running average of the generator's parameters, used for samples."},

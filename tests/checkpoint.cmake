@@ -21,7 +21,7 @@ gandist_add_test(NAME checkpoint_golden SOURCES ${CMAKE_CURRENT_LIST_DIR}/fault/
 # The thread that writes and the one that trains, without MPI and OpenMP, which the thread sanitizer does not know.
 if(NOT GANDIST_SANITIZE)
   file(GLOB tsan_sources ${PROJECT_SOURCE_DIR}/base/*.c ${PROJECT_SOURCE_DIR}/dist/checkpoint*.c)
-  foreach(part manifest safetensors json writer lock starts tree comm comm_self)
+  foreach(part manifest safetensors json writer lock starts tree comm comm_self pulse)
     list(APPEND tsan_sources ${PROJECT_SOURCE_DIR}/dist/${part}.c)
   endforeach()
   gandist_add_test(NAME checkpoint_threads SOURCES ${CMAKE_CURRENT_LIST_DIR}/fault/checkpoint_writer.c ${tsan_sources}

@@ -16,3 +16,6 @@ gandist_add_test(NAME dist.many SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/many.c LI
 foreach(name alloc cost)
   gandist_add_test(NAME dist.${name} SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/${name}.c LINK gandist::dist MPI::MPI_C RANKS 1 LABELS default dist)
 endforeach()
+gandist_add_test(NAME dist.zero SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/dist_zero.c LINK gandist::dist MPI::MPI_C RANKS 1 2 3 4 TIMEOUT 300
+  LABELS default dist)
+gandist_add_script_test(NAME cli.zero SCRIPT cli/zero.sh PROCESSORS 2)

@@ -2,7 +2,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 run 0 g --help; says "usage: gandist RECIPE"; says "arithmetic"
 run 0 g --version; says "gandist "; says "oneDNN"
-for c in train sample interpolate arithmetic translate evaluate export import verify bench schema; do
+for c in train sample interpolate arithmetic translate evaluate export import verify status slurm bench schema; do
     run 0 g $c --help
     says "usage: gandist $c"
     says "example:"
@@ -15,6 +15,7 @@ run 64 g train a.yaml --stesp 3; says "unknown option '--stesp'; did you mean '-
 run 64 g train a.yaml --steps many; says "--steps wants an integer, got 'many'"
 run 64 g train a.yaml --steps; says "--steps needs N"
 run 64 g train a.yaml --steps=-4; says "must not be negative"
+run 64 g train a.yaml --time soon; says "is no time"
 run 64 g train a.yaml -s; says "two dashes"
 run 64 g train a.yaml --device tpu; says "one of auto, cpu, cuda"
 run 69 g train a.yaml --device cuda; says "CUDA"

@@ -1,5 +1,6 @@
 /* All-reduce of gradient arenas: every rank gets the bits of the serial tree over all shards, for odd sizes,
- * any number of local shards, small buckets, and ranks on pretended hosts. */
+ * any number of local shards, small buckets, and ranks on pretended hosts. The same for slices, and for gathering
+ * them. */
 #include "base/rng.h"
 #include "dist/comm_mpi.h"
 #include "dist/reduce.h"
@@ -50,6 +51,67 @@ static void reduce(size_t n, int parts, size_t bucket) {
     gd_reducer_free(r);
 }
 
+static void expect_range(const float *got, const float *want, size_t first, size_t last, const char *what) {
+    for (size_t i = first; i < last; i++)
+        EXPECT(!memcmp(got + i, want + i, sizeof *got), "%s: element %zu is %a, not %a", what, i, (double)got[i],
+               (double)want[i]);
+}
+
+/* This rank's slice of the sum, tripled, given to all; turns with a whole reduction, which must not notice. */
+static void reduce_sliced(size_t n, int parts, size_t bucket) {
+    gd_reducer *r;
+    size_t first, last;
+    char what[96];
+    gd_slice_of(n, rank, size, &first, &last);
+    EXPECT_OK(gd_reducer_new(comm, n, parts, bucket, &r));
+    float *slice = malloc((last - first + 1) * sizeof *slice);
+    EXPECT(slice);
+    for (uint64_t round = 1; round <= 4; round++) {
+        float *want = serial_sum(size * parts, round, n);
+        const float *all = NULL;
+        bool whole = round == 2;
+        snprintf(what, sizeof what, "%zu floats, %d parts, bucket %zu, round %d", n, parts, bucket, (int)round);
+        for (int p = 0; p < parts; p++) fill(rank * parts + p, round, n, gd_reducer_arena(r, p));
+        EXPECT_OK(gd_reducer_start(r));
+        EXPECT_OK(whole ? gd_reducer_finish(r) : gd_reducer_finish_slice(r));
+        expect_range(gd_reducer_arena(r, 0), want, whole ? 0 : first, whole ? n : last, what);
+        for (size_t i = first; i < last; i++) slice[i - first] = 3 * gd_reducer_arena(r, 0)[i];
+        for (size_t i = 0; i < n; i++) want[i] *= 3;
+        if (whole) EXPECT_OK(gd_comm_barrier(comm)); /* who is ahead writes into the others' slices */
+        for (int again = 0; again < 2; again++) {    /* nothing lies in between: parameters, then moments */
+            EXPECT_OK(gd_reducer_gather(r, slice, &all));
+            expect_range(all, want, 0, n, what);
+            gd_reducer_release(r);
+        }
+        free(want);
+    }
+    free(slice);
+    gd_reducer_free(r);
+}
+
+static void slices_cover_everything_once(void) {
+    for (size_t n = 0; n < 70000; n += 1237)
+        for (int ranks = 1; ranks < 9; ranks++) {
+            size_t at = 0, first, last;
+            for (int k = 0; k < ranks; k++, at = last) {
+                gd_slice_of(n, k, ranks, &first, &last);
+                EXPECT(first == at || first == last, "%zu of %d: slice %d starts at %zu, not %zu", n, ranks, k, first,
+                       at);
+                EXPECT(first <= last && first % GD_SLICE_UNIT == 0 &&
+                       last - first <= n / (size_t)ranks + GD_SLICE_UNIT);
+            }
+            EXPECT(at == n);
+        }
+}
+
+static void slices_and_back(void) {
+    static const size_t sizes[] = {0, 1, 4096, 4097, 33333, 50000};
+    for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) {
+        reduce_sliced(sizes[k], 1, 0);
+        reduce_sliced(sizes[k], 3, 0);
+    }
+}
+
 static void odd_sizes(void) {
     static const size_t sizes[] = {0, 1, 15, 16, 1023, 1025, 4097, 33333};
     for (size_t k = 0; k < sizeof sizes / sizeof *sizes; k++) reduce(sizes[k], 1, 0);
@@ -79,6 +141,9 @@ static void several_hosts(void) {
             reduce(1, parts, 0);
             reduce(7001, parts, 0);
             reduce(7001, parts, 4096);
+            reduce_sliced(1, parts, 0);
+            reduce_sliced(33333, parts, 4096);
+            reduce_sliced(33333, parts, 0);
         }
         EXPECT_OK(gd_comm_barrier(comm));
         gd_comm_free(comm);
@@ -135,8 +200,11 @@ static void wrong_order(void) {
 
 int main(void) {
     const rig_test tests[] = {
-        RIG_TEST(odd_sizes),    RIG_TEST(several_parts),         RIG_TEST(small_buckets), RIG_TEST(several_hosts),
-        RIG_TEST(two_reducers), RIG_TEST(many_reducers_in_turn), RIG_TEST(wrong_order),
+        RIG_TEST(odd_sizes),       RIG_TEST(several_parts),
+        RIG_TEST(small_buckets),   RIG_TEST(several_hosts),
+        RIG_TEST(two_reducers),    RIG_TEST(many_reducers_in_turn),
+        RIG_TEST(wrong_order),     RIG_TEST(slices_cover_everything_once),
+        RIG_TEST(slices_and_back),
     };
     return rig_main(tests, sizeof tests / sizeof *tests);
 }

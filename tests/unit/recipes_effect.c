@@ -138,7 +138,7 @@ static const effect effects[] = {
     {"schedule.adaptive.max", POINTS, "schedule.adaptive={kind: accuracy, low: 0.999, high: 1, every: 1}", "2"},
     {"schedule.adaptive.every", POINTS, "schedule.adaptive={kind: accuracy, low: 0.999, high: 1, every: 1}", "3"},
     {"pool.size", TWO_WAY, "", "2|4"},
-    OF_OPTIMIZER("optimizer.g"), OF_OPTIMIZER("optimizer.d"),
+    {"optimizer.shard", POINTS, "", "true"}, OF_OPTIMIZER("optimizer.g"), OF_OPTIMIZER("optimizer.d"),
     {"ema.decay", POINTS, "", "0.9"}, {"ema.start", POINTS, "ema.decay=0.9", "3"}, {"ema.warmup", POINTS, "ema.decay=0.9", "true"},
     {"train.steps", POINTS, "", "5"},
     {"numerics.precision", IMAGES, "", "bf16"}, {"numerics.shards", IMAGES, "", "2"},
@@ -176,12 +176,12 @@ static gd_recipe *parse(const effect *e, const char *value) {
 
 /* The settings that do not decide the result. */
 static void put_settings(const gd_train_config *c, const gd_dataset_spec *d, char *out, size_t room) {
-    snprintf(out, room, "%s %lld %d %d %lld %lld %d %lld %lld %d %d %d %d %d %lld %d", d->path ? d->path : "",
+    snprintf(out, room, "%s %lld %d %d %lld %lld %d %lld %lld %d %d %d %d %d %lld %d %d", d->path ? d->path : "",
              (long long)c->total_steps, c->loader_workers, c->loader_depth, (long long)c->check_every,
              (long long)c->checkpoint_every, c->checkpoint_keep, (long long)c->log_every, (long long)c->sample_every,
              (int)c->watch.action[GD_WATCH_COLLAPSE], (int)c->watch.action[GD_WATCH_VANISHED],
              (int)c->watch.action[GD_WATCH_EXPLODING], (int)c->watch.action[GD_WATCH_SATURATED],
-             (int)c->rollback_nonfinite, (long long)c->watch.every, c->checkpoint_wait);
+             (int)c->rollback_nonfinite, (long long)c->watch.every, c->checkpoint_wait, c->shard_optimizer);
 }
 
 static gd_status train(const gd_recipe *r, gd_train_config *c, const gd_dataset *d, uint64_t *hash) {

@@ -1,0 +1,28 @@
+/* dist/heartbeat.h -- what the watchdogs of different hosts know of each other: a small file per host, in the run
+ * folder. Folder-internal.
+ *
+ * One line for the host, one a rank; written anew in place of the old one every few seconds, never synced. Times are
+ * ages, so that clocks need not agree. */
+#ifndef GANDIST_DIST_HEARTBEAT_H
+#define GANDIST_DIST_HEARTBEAT_H
+
+#include "dist/judge.h"
+
+typedef struct gd__heartbeat {
+    const char *folder;
+    uint64_t start;   /* of this start of the run: files of earlier ones are of no use */
+    uint64_t written; /* how often, by this rank                                       */
+} gd__heartbeat;
+
+/* Where the host with this leader writes. Returns out. */
+char *gd__heartbeat_path(const gd__heartbeat *h, int leader, char *out, size_t room);
+/* Sights of the ranks first .. first + n - 1 in `rank` order of s (n of the host, rank[i] its number). Errors: IO,
+ * CANTCREAT. */
+GD_CHECKED gd_status gd__heartbeat_write(gd__heartbeat *h, int leader, const char *host, const gd__sight *s,
+                                         const int *rank, int n, double now);
+/* Brings the sights (by rank, `size` of them) of the host up to date; *number: how often that host has written, to see
+ * whether it still does. false: no file of this start is there. */
+bool gd__heartbeat_read(const gd__heartbeat *h, int leader, gd__sight *s, int size, double now, uint64_t *number);
+void gd__heartbeat_remove(const gd__heartbeat *h, int leader);
+
+#endif

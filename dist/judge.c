@@ -1,0 +1,122 @@
+#include "dist/judge.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- habits ---- */
+
+static bool is_patient(gd_phase p) {
+    switch (p) {
+    case GD_PHASE_START:
+    case GD_PHASE_LOAD:
+    case GD_PHASE_DATA: /* files may come from far away */
+    case GD_PHASE_REPORT:
+    case GD_PHASE_SAVE:
+    case GD_PHASE_END: return true;
+    default: return false;
+    }
+}
+
+static void learn_step(gd__habits *h, int64_t before, int64_t step, double now) {
+    if (before > 0 && step > before) {
+        h->step_s[h->kept++ % GD__STEPS_KEPT] = (now - h->step_since) / (double)(step - before);
+        h->steps += step - before;
+    }
+    h->step_since = now;
+}
+
+void gd__habits_learn(gd__habits *h, uint64_t label, double now) {
+    gd_phase was = gd__label_phase(h->label), is = gd__label_phase(label);
+    int64_t before = gd__label_step(h->label), step = gd__label_step(label);
+    if (is != was) {
+        if (was < GD_PHASE_COUNT) h->longest[was] = fmax(h->longest[was], now - h->phase_since);
+        h->phase_since = now;
+    }
+    if (is == GD_PHASE_START || is == GD_PHASE_LOAD) h->steps = 0;
+    if (step != before) learn_step(h, before, step, now);
+    h->label = label;
+}
+
+void gd__habits_skip(gd__habits *h, double seconds) {
+    h->phase_since += seconds;
+    h->step_since += seconds;
+}
+
+static int by_value(const void *a, const void *b) {
+    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
+}
+
+double gd__usual_limit(const gd__habits *h) {
+    double sorted[GD__STEPS_KEPT];
+    int n = (int)(h->kept < GD__STEPS_KEPT ? h->kept : GD__STEPS_KEPT);
+    if (!n) return h->limit;
+    memcpy(sorted, h->step_s, (size_t)n * sizeof *sorted);
+    qsort(sorted, (size_t)n, sizeof *sorted, by_value);
+    return fmax(h->limit, h->factor * sorted[n / 2]);
+}
+
+double gd__phase_limit(const gd__habits *h, gd_phase p) {
+    double usual = gd__usual_limit(h), patience = fmax(usual, h->patience);
+    if (p < GD_PHASE_COUNT && is_patient(p)) return fmax(patience, h->factor * h->longest[p]);
+    return h->steps < GD__FIRST_STEPS ? patience : usual; /* programs and caches warm up */
+}
+
+/* ---- verdict ---- */
+
+/* Half of the limit: in a process that runs a thread that sleeps most of the time is not late by so much. */
+bool gd__is_silent(const gd__habits *h, const gd__sight *s, double now) {
+    return s->watched && now - s->lived > gd__usual_limit(h) / 2;
+}
+
+typedef struct range {
+    uint64_t least, most; /* of gd__sight.arrived */
+} range;
+
+static range arrivals(const gd__sight *s, int n) {
+    range a = {UINT64_MAX, 0};
+    for (int r = 0; r < n; r++) {
+        if (!s[r].known) continue;
+        if (s[r].arrived < a.least) a.least = s[r].arrived;
+        if (s[r].arrived > a.most) a.most = s[r].arrived;
+    }
+    return a;
+}
+
+/* Of those that are late and have come least far: who has not come into the collective; who has not left it while others
+ * have. Where all wait at one place nobody is missing. */
+static void keep_missing(const gd__sight *s, int n, range a, bool frozen, unsigned char *late) {
+    bool alone = false;
+    for (int r = 0; r < n; r++) alone = alone || (late[r] && gd__label_op(s[r].label) == GD__ALONE);
+    for (int r = 0; r < n; r++)
+        if (gd__label_op(s[r].label) != GD__ALONE && (alone || frozen || a.least == a.most)) late[r] = 0;
+}
+
+/* Who has come least far, is not frozen, and has not moved for longer than its limit (or than the usual one). */
+static bool find_late(const gd__habits *h, const gd__sight *s, int n, double now, range a, bool patient,
+                      const unsigned char *frozen, unsigned char *late) {
+    double usual = gd__usual_limit(h);
+    bool any = false;
+    for (int r = 0; r < n; r++) {
+        double limit = patient ? gd__phase_limit(h, gd__label_phase(s[r].label)) : usual;
+        late[r] = s[r].known && !frozen[r] && s[r].arrived == a.least && now - s[r].moved > limit;
+        any = any || late[r];
+    }
+    return any;
+}
+
+gd__verdict gd__judge_ranks(const gd__habits *h, const gd__sight *s, int n, double now, unsigned char *culprit,
+                            unsigned char *frozen) {
+    range a = arrivals(s, n);
+    double usual = gd__usual_limit(h);
+    bool any_frozen = false;
+    for (int r = 0; r < n; r++) {
+        frozen[r] = s[r].known && now - s[r].moved > usual && gd__is_silent(h, &s[r], now);
+        any_frozen = any_frozen || frozen[r];
+    }
+    bool any_late = find_late(h, s, n, now, a, true, frozen, culprit), hangs = any_frozen || any_late;
+    if (!hangs && !find_late(h, s, n, now, a, false, frozen, culprit)) return GD__FINE;
+    keep_missing(s, n, a, any_frozen, culprit);
+    for (int r = 0; r < n; r++) culprit[r] |= frozen[r];
+    return hangs ? GD__HANGS : GD__SLOW;
+}
