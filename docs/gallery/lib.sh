@@ -60,7 +60,10 @@ montage() { /usr/bin/python3 "$here/montage.py" "$here/$name.png" "${pictures[@]
 # row CELL...: a row of the table; the first row is the heading.
 row() {
     local cell line="|"
-    for cell in "$@"; do line+=" $cell |"; done
+    for cell in "$@"; do
+        [[ -n $cell ]] || { echo "$name: a cell of the table is empty: what should fill it failed above" >&2; exit 1; }
+        line+=" $cell |"
+    done
     if [[ ! -s $table.new ]]; then
         printf '%s\n' "$line" >"$table.new"
         line="|"
