@@ -1,4 +1,4 @@
-"""montage.py OUT PICTURE... -- CAPTION...: pictures side by side, each with its caption above (python3-pil)."""
+"""montage.py OUT PICTURE... -- CAPTION...: pictures in rows, each with its caption above (python3-pil)."""
 import sys
 
 from PIL import Image, ImageDraw
@@ -7,18 +7,26 @@ out, rest = sys.argv[1], sys.argv[2:]
 split = rest.index("--")
 pictures = [Image.open(path).convert("RGB") for path in rest[:split]]
 captions = rest[split + 1:]
-SIDE, GAP, TEXT = 288, 8, 18
-scaled = []
-for picture in pictures:
-    factor = SIDE / picture.height
+SIDE, GAP, TEXT, WIDEST = 288, 8, 18, 1200
+
+
+def fit(picture):
+    factor = min(SIDE / picture.height, (WIDEST - 2 * GAP) / picture.width)
     kind = Image.NEAREST if factor > 1 else Image.BOX
-    scaled.append(picture.resize((max(1, round(picture.width * factor)), SIDE), kind))
-width = sum(p.width for p in scaled) + GAP * (len(scaled) + 1)
-sheet = Image.new("RGB", (width, SIDE + TEXT + 2 * GAP), "white")
+    return picture.resize((max(1, round(picture.width * factor)), max(1, round(picture.height * factor))), kind)
+
+
+x, y, height, width, places = GAP, GAP, 0, 0, []
+pictures = [fit(p) for p in pictures]
+for picture in pictures:
+    if x > GAP and x + picture.width + GAP > WIDEST:
+        x, y, height = GAP, y + height + TEXT + GAP, 0
+    places.append((x, y))
+    x, height = x + picture.width + GAP, max(height, picture.height)
+    width = max(width, x)
+sheet = Image.new("RGB", (width, y + height + TEXT + GAP), "white")
 draw = ImageDraw.Draw(sheet)
-x = GAP
-for picture, caption in zip(scaled, captions):
-    draw.text((x, GAP // 2), caption, fill="black")
-    sheet.paste(picture, (x, TEXT + GAP))
-    x += picture.width + GAP
+for picture, caption, (x, y) in zip(pictures, captions, places):
+    draw.text((x, y), caption, fill="black")
+    sheet.paste(picture, (x, y + TEXT))
 sheet.save(out, optimize=True)
