@@ -2,7 +2,8 @@
 #
 # One executable, one CTest entry per world size (none given: run directly, without mpirun). A test
 # that exits with 77 is shown as skipped. Every test runs with its own scratch folder in
-# GANDIST_TEST_TMP, the source tree in GANDIST_SOURCE_DIR, and the program under test in GANDIST_BIN.
+# GANDIST_TEST_TMP, the source tree in GANDIST_SOURCE_DIR, and the program under test in GANDIST_BIN. Ranks compare their
+# collectives (GANDIST_CHECK).
 include_guard()
 
 function(gandist_add_test)
@@ -64,7 +65,7 @@ macro(gandist__register name processors command)
   add_test(NAME ${name} COMMAND ${command} WORKING_DIRECTORY ${tmp})
   # More ranks than cores share them: never spin.
   set_tests_properties(${name} PROPERTIES TIMEOUT ${T_TIMEOUT} SKIP_RETURN_CODE 77 LABELS "${T_LABELS}" PROCESSORS ${processors}
-    ENVIRONMENT "GANDIST_TEST_TMP=${tmp};GANDIST_SOURCE_DIR=${PROJECT_SOURCE_DIR};GANDIST_BIN=$<TARGET_FILE:gandist>;GANDIST_BUILD_DIR=${CMAKE_BINARY_DIR};GANDIST_SANITIZE_FLAGS=$<$<BOOL:${GANDIST_SANITIZE}>:-fsanitize=address,undefined>;OMP_WAIT_POLICY=passive;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_btl_vader_single_copy_mechanism=none;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
+    ENVIRONMENT "GANDIST_TEST_TMP=${tmp};GANDIST_SOURCE_DIR=${PROJECT_SOURCE_DIR};GANDIST_BIN=$<TARGET_FILE:gandist>;GANDIST_BUILD_DIR=${CMAKE_BINARY_DIR};GANDIST_SANITIZE_FLAGS=$<$<BOOL:${GANDIST_SANITIZE}>:-fsanitize=address,undefined>;OMP_WAIT_POLICY=passive;GANDIST_CHECK=collectives;OMPI_MCA_mpi_yield_when_idle=1;OMPI_MCA_rmaps_base_oversubscribe=1;OMPI_MCA_btl_vader_single_copy_mechanism=none;OMPI_ALLOW_RUN_AS_ROOT=1;OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1")
 endmacro()
 
 # Open MPI never frees some memory; its plug-ins are unloaded by the time leaks are reported, so their names are

@@ -38,7 +38,11 @@ const char *gd_comm_name(const gd_comm *c) { return c->provider->name; }
 const char *gd_comm_host_name(const gd_comm *c, int rank) { return c->host_name ? c->host_name[rank] : "this host"; }
 
 void gd_comm_label(gd_comm *c, gd_phase phase, int network, int64_t step) {
-    c->label = gd__label_make(phase, network, step);
+    uint64_t label = gd__label_make(phase, network, step);
+    if (phase == GD_PHASE_START || phase == GD_PHASE_LOAD) c->steps = 0;
+    else c->steps += gd__label_step(label) != gd__label_step(c->label);
+    c->label = label;
+    atomic_store_explicit(&c->pulse[c->host_rank]->steps, c->steps, memory_order_relaxed);
     gd__mark(c, GD__ALONE, 0);
 }
 

@@ -26,6 +26,7 @@ struct gd_comm {
     int *leader;          /* per rank: host rank 0 of its host; NULL: one rank */
     gd__pulse **pulse;    /* host_size, of the provider                    */
     uint64_t label;       /* of this rank, without collective              */
+    uint64_t steps;       /* gd__pulse.steps                               */
     struct gd__check *check; /* per rank; NULL: collectives are not compared */
     /* of comm.c, for sums */
     void *gathered;       /* size x piece bytes  */

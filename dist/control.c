@@ -5,12 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "dist/trainer.h"
 #include "dist/tree.h"
 
 typedef struct word { /* of one rank */
     int64_t wish, bad, writer;
-    double bad_value, seconds, data, comm;
+    double bad_value, seconds, data, comm, idle;
     double metric[]; /* as gd_trainer.measured */
 } word;
 
@@ -28,6 +29,7 @@ gd_status gd__make_control(gd_trainer *t) {
     t->leaf_value = calloc(size * (size_t)t->handed, sizeof *t->leaf_value);
     t->hash = calloc(size, sizeof *t->hash);
     if (!t->control || !t->leaf_value || !t->hash) GD_FAIL(NOMEM, "control word: no memory for %zu ranks", size);
+    if (size > 1 && gd_comm_rank(t->comm) == 0) GD_TRY(gd__stragglers_open(&t->stragglers, (int)size));
     return GD_OK;
 }
 
@@ -35,6 +37,7 @@ void gd__free_control(gd_trainer *t) {
     free(t->control);
     free(t->leaf_value);
     free(t->hash);
+    gd__stragglers_close(&t->stragglers);
 }
 
 static double sum_metric(gd_trainer *t, int m) {
@@ -75,6 +78,21 @@ static void combine(gd_trainer *t, gd__control *out) {
         out->metric[m] = m < t->n_own ? word_of(t, 0)->metric[m * t->handed] : sum_metric(t, m);
 }
 
+/* On rank 0: who keeps the others waiting. */
+static void note_stragglers(gd_trainer *t) {
+    char text[320];
+    int slow;
+    if (!t->stragglers.n) return;
+    for (int r = 0; r < t->stragglers.n; r++) {
+        const word *w = word_of(t, r);
+        double wait = w->comm + w->idle;
+        gd__stragglers_add(&t->stragglers, r, w->data, fmax(0, w->seconds - w->data - wait), wait);
+    }
+    if (gd__stragglers_end(&t->stragglers, &slow, text, sizeof text))
+        GD_LOG(DIST, WARN, "step %lld: rank %d on %s %s", (long long)t->counters.step, slow,
+               gd_comm_host_name(t->comm, slow), text);
+}
+
 gd_status gd__exchange_control(gd_trainer *t, double seconds, gd__control *out) {
     word *mine = (word *)(uintptr_t)word_of(t, gd_comm_size(t->comm));
     mine->wish = t->hooks.poll ? t->hooks.poll(t->hooks.ctx) : 0;
@@ -84,9 +102,11 @@ gd_status gd__exchange_control(gd_trainer *t, double seconds, gd__control *out) 
     mine->seconds = seconds;
     mine->data = t->now.data;
     mine->comm = t->now.reduce + t->now.collective;
+    mine->idle = t->now.idle;
     memcpy(mine->metric, t->measured, word_bytes(t) - sizeof *mine);
     GD_TRY(gd_comm_allgather(t->comm, mine, word_bytes(t), t->control));
     combine(t, out);
+    note_stragglers(t);
     return GD_OK;
 }
 

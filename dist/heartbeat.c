@@ -37,16 +37,17 @@ gd_status gd__heartbeat_write(gd__heartbeat *h, int leader, const char *host, co
     if (!text) GD_FAIL(NOMEM, "heartbeat: no memory");
     at = (size_t)snprintf(text, room, "gandist-heartbeat 1 %" PRIx64 " %" PRIu64 " %s\n", h->start, ++h->written, host);
     for (int i = 0; i < n; i++)
-        at += (size_t)snprintf(text + at, room - at, "%d %" PRIu64 " %" PRIx64 " %.3f %.3f %d %" PRId64 "\n", rank[i],
-                               s[i].arrived, s[i].label, now - s[i].moved, now - s[i].lived, s[i].watched,
-                               s[i].process);
+        at +=
+            (size_t)snprintf(text + at, room - at, "%d %" PRIu64 " %" PRIx64 " %.3f %.3f %d %" PRId64 "\n", rank[i],
+                             s[i].arrived, s[i].label, now - s[i].moved, now - s[i].lived, s[i].watched, s[i].process);
     gd_status st = replace(gd__heartbeat_path(h, leader, path, sizeof path), text, at);
     free(text);
     return st;
 }
 
-/* A line of a rank. What moved since the last look is younger than what the file says of it then. */
-static bool read_rank(const char *line, gd__sight *s, int size, double now) {
+/* A line of a rank. How old the file is counts for when the rank moved. It does not for when it lived: a file system that was
+ * away for a while makes all files old; only a file that stays as it is while others can be read says something. */
+static bool read_rank(const char *line, gd__sight *s, int size, double now, double age) {
     gd__sight x = {.known = true};
     double still, silent;
     int rank, watched;
@@ -55,13 +56,14 @@ static bool read_rank(const char *line, gd__sight *s, int size, double now) {
         rank < 0 || rank >= size || !(still >= 0) || !(silent >= 0))
         return false;
     x.watched = watched;
-    x.moved = now - still;
+    x.moved = now - still - age;
     x.lived = now - silent;
     s[rank] = x;
     return true;
 }
 
-bool gd__heartbeat_read(const gd__heartbeat *h, int leader, gd__sight *s, int size, double now, uint64_t *number) {
+bool gd__heartbeat_read(const gd__heartbeat *h, int leader, gd__sight *s, int size, double now, double age,
+                        uint64_t *number) {
     char path[PATH_ROOM], *line, *rest = NULL;
     void *text = NULL;
     size_t bytes;
@@ -74,9 +76,21 @@ bool gd__heartbeat_read(const gd__heartbeat *h, int leader, gd__sight *s, int si
     line = strtok_r(text, "\n", &rest);
     ok = line && sscanf(line, "gandist-heartbeat 1 %" SCNx64 " %" SCNu64, &start, number) == 2 && start == h->start;
     for (line = ok ? strtok_r(NULL, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
-        ok = read_rank(line, s, size, now) && ok;
+        ok = read_rank(line, s, size, now, age) && ok;
     free(text);
     return ok;
+}
+
+static double written_at(const gd__heartbeat *h, int leader) {
+    char path[PATH_ROOM];
+    struct stat st;
+    if (gd_io_get()->stat(gd__heartbeat_path(h, leader, path, sizeof path), &st)) return -1;
+    return (double)st.st_mtim.tv_sec + 1e-9 * (double)st.st_mtim.tv_nsec;
+}
+
+double gd__heartbeat_older(const gd__heartbeat *h, int leader, int than) {
+    double it = written_at(h, leader), other = written_at(h, than);
+    return it < 0 || other < it ? 0 : other - it;
 }
 
 void gd__heartbeat_remove(const gd__heartbeat *h, int leader) {

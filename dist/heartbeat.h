@@ -21,8 +21,12 @@ char *gd__heartbeat_path(const gd__heartbeat *h, int leader, char *out, size_t r
 GD_CHECKED gd_status gd__heartbeat_write(gd__heartbeat *h, int leader, const char *host, const gd__sight *s,
                                          const int *rank, int n, double now);
 /* Brings the sights (by rank, `size` of them) of the host up to date; *number: how often that host has written, to see
- * whether it still does. false: no file of this start is there. */
-bool gd__heartbeat_read(const gd__heartbeat *h, int leader, gd__sight *s, int size, double now, uint64_t *number);
+ * whether it still does. age: of the file. false: no file of this start is there. */
+bool gd__heartbeat_read(const gd__heartbeat *h, int leader, gd__sight *s, int size, double now, double age,
+                        uint64_t *number);
+/* How many seconds the file of one host is older than that of another, by the file system's clock; 0 where it is not
+ * known. */
+double gd__heartbeat_older(const gd__heartbeat *h, int leader, int than);
 void gd__heartbeat_remove(const gd__heartbeat *h, int leader);
 
 #endif

@@ -19,23 +19,21 @@ static bool is_patient(gd_phase p) {
 }
 
 static void learn_step(gd__habits *h, int64_t before, int64_t step, double now) {
-    if (before > 0 && step > before) {
+    if (before > 0 && step > before)
         h->step_s[h->kept++ % GD__STEPS_KEPT] = (now - h->step_since) / (double)(step - before);
-        h->steps += step - before;
-    }
     h->step_since = now;
 }
 
-void gd__habits_learn(gd__habits *h, uint64_t label, double now) {
+void gd__habits_learn(gd__habits *h, uint64_t label, uint64_t steps, double now) {
     gd_phase was = gd__label_phase(h->label), is = gd__label_phase(label);
     int64_t before = gd__label_step(h->label), step = gd__label_step(label);
     if (is != was) {
         if (was < GD_PHASE_COUNT) h->longest[was] = fmax(h->longest[was], now - h->phase_since);
         h->phase_since = now;
     }
-    if (is == GD_PHASE_START || is == GD_PHASE_LOAD) h->steps = 0;
     if (step != before) learn_step(h, before, step, now);
     h->label = label;
+    h->steps = steps;
 }
 
 void gd__habits_skip(gd__habits *h, double seconds) {

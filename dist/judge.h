@@ -21,15 +21,15 @@ enum { GD__STEPS_KEPT = 64, GD__FIRST_STEPS = 5 };
 typedef struct gd__habits {
     double limit, patience, factor;       /* of gd_watchdog_spec       */
     double step_s[GD__STEPS_KEPT];        /* seconds of the last steps */
-    int64_t steps;                        /* how many were seen since the last start or load */
     int64_t kept;
+    uint64_t steps;                       /* since the last start or load */
     double longest[GD_PHASE_COUNT];
     /* what was last seen */
     uint64_t label;
     double phase_since, step_since;
 } gd__habits;
-/* This rank's label at time now. */
-void gd__habits_learn(gd__habits *h, uint64_t label, double now);
+/* This rank's label, and its steps since the last start or load, at time now. */
+void gd__habits_learn(gd__habits *h, uint64_t label, uint64_t steps, double now);
 /* A time that did not pass for this process (it was stopped) counts for nothing. */
 void gd__habits_skip(gd__habits *h, double seconds);
 double gd__usual_limit(const gd__habits *h);

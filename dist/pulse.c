@@ -1,5 +1,6 @@
 #include "dist/pulse.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,15 +8,23 @@
 #include "dist/comm_internal.h"
 
 static const char *const phase_text[GD_PHASE_COUNT] = {
-    [GD_PHASE_START] = "start-up",          [GD_PHASE_LOAD] = "loading a checkpoint", [GD_PHASE_DATA] = "data",
-    [GD_PHASE_COMPUTE] = "computing",       [GD_PHASE_REDUCE] = "gradients",          [GD_PHASE_UPDATE] = "update",
-    [GD_PHASE_CONTROL] = "agreement",       [GD_PHASE_REPORT] = "metrics and samples", [GD_PHASE_SAVE] = "saving",
-    [GD_PHASE_COMPARE] = "comparing states", [GD_PHASE_END] = "the end",
+    [GD_PHASE_START] = "start-up",    [GD_PHASE_LOAD] = "loading a checkpoint",
+    [GD_PHASE_DATA] = "data",         [GD_PHASE_COMPUTE] = "computing",
+    [GD_PHASE_REDUCE] = "gradients",  [GD_PHASE_UPDATE] = "update",
+    [GD_PHASE_CONTROL] = "agreement", [GD_PHASE_REPORT] = "metrics and samples",
+    [GD_PHASE_SAVE] = "saving",       [GD_PHASE_COMPARE] = "comparing states",
+    [GD_PHASE_END] = "the end",
 };
 static const char *const op_text[GD__OPS] = {
-    [GD__ALONE] = "",           [GD__BARRIER] = "a barrier",     [GD__BCAST] = "a broadcast",
-    [GD__ALLGATHER] = "an all-gather", [GD__SUM] = "a sum over ranks", [GD__AGREE] = "an agreement",
-    [GD__PLAN] = "the broadcast of the plan", [GD__REDUCE] = "an all-reduce", [GD__SLICES] = "the exchange of slices",
+    [GD__ALONE] = "",
+    [GD__BARRIER] = "a barrier",
+    [GD__BCAST] = "a broadcast",
+    [GD__ALLGATHER] = "an all-gather",
+    [GD__SUM] = "a sum over ranks",
+    [GD__AGREE] = "an agreement",
+    [GD__PLAN] = "the broadcast of the plan",
+    [GD__REDUCE] = "an all-reduce",
+    [GD__SLICES] = "the exchange of slices",
 };
 
 const char *gd_phase_name(gd_phase p) { return (unsigned)p < GD_PHASE_COUNT ? phase_text[p] : "an unknown phase"; }
@@ -55,10 +64,18 @@ typedef struct gd__check { /* what a rank is about to do */
 
 gd_status gd__checks_open(gd_comm *c) {
     const char *wanted = getenv("GANDIST_CHECK");
-    if (!wanted || !*wanted) return GD_OK;
-    if (strcmp(wanted, "collectives"))
-        GD_FAIL(USAGE, "GANDIST_CHECK: no check '%s'; the one there is: collectives", wanted);
-    if (c->size == 1) return GD_OK;
+    bool given = wanted && *wanted, wrong = given && strcmp(wanted, "collectives") != 0, any = false;
+    char mine = (char)(wrong ? 2 : given), *all = c->gathered;
+    /* A launcher may hand the variable to some ranks only. */
+    GD_TRY(c->provider->allgather(c, &mine, 1, all));
+    for (int r = 0; r < c->size; r++) {
+        wrong = wrong || all[r] == 2;
+        any = any || all[r];
+    }
+    if (wrong)
+        GD_FAIL(USAGE, "GANDIST_CHECK: no check '%s'; the one there is: collectives",
+                wanted && strcmp(wanted, "collectives") ? wanted : "of another rank");
+    if (!any || c->size == 1) return GD_OK;
     c->check = calloc((size_t)c->size, sizeof *c->check);
     if (!c->check) GD_FAIL(NOMEM, "GANDIST_CHECK: no memory for %d ranks", c->size);
     return GD_OK;
@@ -76,9 +93,10 @@ static void explain(const check *all, int n, unsigned char *told, unsigned char 
             told[k] |= same[k];
         }
         kinds++;
-        int k = snprintf(out + at, room - at, "\n  rank %s: %s of %llu bytes%s", gd__ranks_text(same, n, ranks, sizeof ranks),
-                         gd__label_text(all[r].label, label, sizeof label), (unsigned long long)all[r].bytes,
-                         all[r].root > 0 ? ", from another rank than 0" : "");
+        int k =
+            snprintf(out + at, room - at, "\n  rank %s: %s of %llu bytes%s",
+                     gd__ranks_text(same, n, ranks, sizeof ranks), gd__label_text(all[r].label, label, sizeof label),
+                     (unsigned long long)all[r].bytes, all[r].root > 0 ? ", from another rank than 0" : "");
         at += k > 0 ? (size_t)k : 0;
     }
 }

@@ -32,8 +32,10 @@ typedef struct gd__pulse {
     _Alignas(64) _Atomic uint64_t arrived; /* how often this rank has come to a place where all meet: equal on all ranks
                                               that are at the same place                                             */
     _Atomic uint64_t label;                /* see below                                                              */
+    _Atomic uint64_t steps;                /* begun since the start, or the last load                                */
     _Alignas(64) _Atomic uint64_t alive;   /* how often its watchdog has looked; 0: it has none                      */
     _Atomic int64_t process;
+    _Atomic int spoken;                    /* it has found a hang and ends the job: nobody else need                 */
     _Atomic int stack_state;               /* GD__STACK_*: another watchdog may ask for it                           */
     char stack[GD__STACK_ROOM];
 } gd__pulse;

@@ -17,6 +17,7 @@
 #include "data/loader.h"
 #include "dist/checkpoint.h"
 #include "dist/reduce.h"
+#include "dist/stragglers.h"
 #include "dist/train.h"
 #include "dist/writer.h"
 
@@ -132,6 +133,7 @@ struct gd_trainer {
     double *measured, *leaf_value;
     gd__measured now;
     void *control;        /* one control word per rank, and this one's                   */
+    gd__stragglers stragglers; /* rank 0, where there are others                          */
     gd_writer *writer;    /* NULL: no checkpoints                                        */
     uint64_t *hash;       /* per rank                                                    */
     gd_step_plan plan, next;

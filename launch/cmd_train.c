@@ -14,6 +14,7 @@
 #include "launch/build_id.h"
 #include "launch/commands.h"
 #include "launch/cost.h"
+#include "launch/hang.h"
 #include "launch/history.h"
 #include "launch/leaving.h"
 #include "launch/progress.h"
@@ -74,12 +75,14 @@ typedef struct train_run {
     gd_tensorboard *board;
     gd_progress progress;
     gd_trainer *trainer;
+    gd_hang hang;
     gd_sheet *sheet; /* NULL: the topology has none */
     char last_sheet[4096], last_checkpoint[4096];
 } train_run;
 
 static void train_release(train_run *t) {
     gd_trainer_free(t->trainer);
+    gd_hang_end(&t->hang);
     gd_tensorboard_close(t->board);
     gd_run_folder_close(t->folder);
     gd_setup_free(&t->setup);
@@ -364,6 +367,7 @@ static void print_end(const train_run *t, gd_status st) {
 static gd_status train(train_run *t) {
     gd_status st = is_root(t) ? open_folder(t) : GD_OK;
     GD_TRY(gd_comm_agree(t->comm, st));
+    GD_TRY(gd_hang_begin(&t->hang, t->comm, t->recipe, t->out));
     gd_train_hooks hooks = {t, on_metrics, on_samples, on_checkpoint, poll, on_event};
     GD_TRY(gd_trainer_new(t->comm, &t->setup.config, t->data, &hooks, &t->trainer));
     int64_t from, until = t->opt.steps ? t->opt.steps : t->recipe->train.steps;

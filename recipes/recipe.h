@@ -101,6 +101,7 @@ typedef struct gd_recipe {
         const char *collapse, *vanished, *exploding, *saturated;
         int64_t every;       /* steps between looks at samples (collapse)                           */
     } watch;
+    struct { double limit, patience, factor; } watchdog; /* seconds; limit 0: off                    */
     struct {
         bool shard;          /* each rank keeps a part of the moments                               */
         gd_recipe_optimizer g, d;

@@ -328,6 +328,16 @@ const gd__key gd__keys[] = {
     {"watch.every", GD__INT, AT(watch.every), "500", "steps between looks at samples, for `collapse`",
      .low = 1, .high = MANY, .flags = GD__FREE, .needs = "watch.collapse!none"},
 
+    {"watchdog.limit", GD__FLOAT, AT(watchdog.limit), "60",
+     "seconds without any movement after which a rank counts as hanging and the job ends (exit code 86); 0: never",
+     .low = 0, .high = 1e6, .flags = GD__LOW_OPEN | GD__OFF | GD__FREE, .off = 0, .also = "timeout hang_timeout"},
+    {"watchdog.patience", GD__FLOAT, AT(watchdog.patience), "1800",
+     "the same for start-up, loading, reading data, saving, samples and the first steps", .low = 0, .high = 1e7,
+     .flags = GD__LOW_OPEN | GD__FREE, .needs = "watchdog.limit!0"},
+    {"watchdog.factor", GD__FLOAT, AT(watchdog.factor), "20",
+     "never earlier than so many times the median step, or the longest such phase so far", .low = 1, .high = 1e6,
+     .flags = GD__FREE, .needs = "watchdog.limit!0"},
+
     {"optimizer.shard", GD__BOOL, AT(optimizer.shard), "false",
      "every rank keeps the moments of its part of the parameters only (ZeRO-1): less memory, the same numbers",
      .flags = GD__FREE, .also = "zero zero1 zero_stage zero_optimization shard_optimizer"},
@@ -414,6 +424,7 @@ const gd__section gd__sections[] = {
     {"pool", "A history of generated images for the discriminators (Shrivastava et al. 2017; CycleGAN: 50)."},
     {"watch", "Known sicknesses of training: none (do not look), warn, stop the run, or rollback to the newest "
               "checkpoint from before it."},
+    {"watchdog", "Who notices that a rank hangs, and when (docs/cluster.md)."},
     {"optimizer", "One optimiser for each side, and where its state lies."},
     {"optimizer.g", "Of the generator."},
     {"optimizer.d", "Of the discriminator."},

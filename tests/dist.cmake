@@ -1,4 +1,4 @@
-foreach(name optimizer plan tree watch)
+foreach(name optimizer plan tree watch watchdog)
   gandist_add_test(NAME dist.${name} SOURCES ${CMAKE_CURRENT_LIST_DIR}/unit/dist_${name}.c LINK gandist::dist)
 endforeach()
 gandist_add_test(NAME dist.comm SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/dist_comm.c LINK gandist::dist MPI::MPI_C RANKS 1 2 3 4 8 LABELS default dist)
@@ -19,3 +19,6 @@ endforeach()
 gandist_add_test(NAME dist.zero SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/dist_zero.c LINK gandist::dist MPI::MPI_C RANKS 1 2 3 4 TIMEOUT 300
   LABELS default dist)
 gandist_add_script_test(NAME cli.zero SCRIPT cli/zero.sh PROCESSORS 2)
+gandist_add_test(NAME dist.hangs SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/hangs.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4 TIMEOUT 300 LABELS default dist)
+gandist_add_script_test(NAME cli.hang SCRIPT cli/hang.sh PROCESSORS 2 TIMEOUT 600)
+gandist_add_script_test(NAME cli.hang_long SCRIPT cli/hang.sh PROCESSORS 2 LABELS long TIMEOUT 1200 ARGS --long)

@@ -152,7 +152,7 @@ static const effect effects[] = {
 enum { EFFECTS = sizeof effects / sizeof *effects };
 
 /* Read by launch/ from the recipe itself: names of folders, sizes of sheets. */
-static const char *const elsewhere[] = {"name", "log.samples.n"};
+static const char *const elsewhere[] = {"name", "log.samples.n", "watchdog.limit", "watchdog.patience", "watchdog.factor"};
 // clang-format on
 
 /* ---- one recipe, set up and trained ---- */
