@@ -71,6 +71,7 @@ static gd_status bench(bench_run *b, const char *path) {
     c->executor = gd_executor_cpu();
     c->checkpoint_dir = NULL;
     c->log_every = c->sample_every = 0;
+    c->schedule.warmup_steps = c->schedule.warmup_every = 0; /* the usual iteration, without bursts of D steps */
     gd_train_hooks none = {0};
     gd_train_cost cost;
     gd_train_times times;
