@@ -22,13 +22,14 @@ typedef struct evaluate_options {
 
 static const gd_option table[] = {
     {"metrics", GD_OPT_TEXT, offsetof(evaluate_options, metrics), "LIST",
-     "of fd,kid,prdc,swd,modes,l1,ms-ssim,parzen,accuracy (default: what fits the run)"},
+     "of fd,fid,kid,prdc,swd,modes,l1,ms-ssim,parzen,accuracy (default: what fits the run)"},
     {"n", GD_OPT_INT, offsetof(evaluate_options, n), "N", "samples of each set (default 10000, or all there are)"},
     {"classifier", GD_OPT_TEXT, offsetof(evaluate_options, classifier), "RUN",
      "whose features fd, kid, prdc and modes use (default runs/classifier)"},
     {"seed", GD_OPT_INT, offsetof(evaluate_options, seed), "S", "which samples and directions (default 1)"},
     {"weights", GD_OPT_TEXT, offsetof(evaluate_options, weights), "WHICH", "ema (default where kept) or live"},
-    {"inception", GD_OPT_TEXT, offsetof(evaluate_options, inception), "FILE", "not in this version: see fd"},
+    {"inception", GD_OPT_TEXT, offsetof(evaluate_options, inception), "FILE",
+     "weights of FID's Inception network as safetensors, for fid (docs/evaluate.md)"},
     {"json", GD_OPT_FLAG, offsetof(evaluate_options, json), NULL, "one JSON object"},
 };
 
@@ -45,20 +46,15 @@ typedef struct evaluate {
     gd_evaluation e[DIRECTIONS];
     int directions;
     gd_trained *model, *classifier;
+    gd_inception *inception;
     char classifier_hash[17], model_hash[17];
     bool wanted[MEASURES_MAX], asked[MEASURES_MAX];
 } evaluate;
 
 /* ---- what to measure ---- */
 
-static gd_status no_fid(void) {
-    GD_FAIL(UNSUP, "fid: it is defined by the known Inception-v3 weights, and that network is not in this version; use "
-                   "fd, the same distance in the features of a classifier trained by gandist");
-}
-
 static gd_status ask(evaluate *v, const char *name) {
     const char *names[MEASURES_MAX];
-    if (!strcmp(name, "fid")) return no_fid();
     for (int i = 0; i < v->count; i++) {
         names[i] = v->measure[i].name;
         if (strcmp(names[i], name)) continue;
@@ -71,9 +67,9 @@ static gd_status ask(evaluate *v, const char *name) {
 }
 
 static gd_status parse_metrics(evaluate *v) {
-    if (v->opt->inception) return no_fid();
     if (!v->opt->metrics) {
-        for (int i = 0; i < v->count; i++) v->wanted[i] = v->measure[i].usual;
+        for (int i = 0; i < v->count; i++)
+            v->wanted[i] = v->measure[i].usual || (v->measure[i].needs_inception && v->opt->inception);
         return GD_OK;
     }
     char *copy = strdup(v->opt->metrics), *rest = copy, *word;
@@ -132,10 +128,37 @@ static gd_status open_classifier(evaluate *v) {
     return GD_OK;
 }
 
+static bool needs_inception(const evaluate *v) {
+    for (int i = 0; i < v->count; i++)
+        if (v->wanted[i] && v->measure[i].needs_inception) return true;
+    return false;
+}
+
+static gd_status open_inception(evaluate *v) {
+    bool needed = needs_inception(v);
+    if (needed && !v->opt->inception)
+        GD_FAIL(
+            USAGE,
+            "--metrics fid: needs the weights that define it: give --inception FILE.safetensors, converted once from "
+            "pytorch-fid's pt_inception-2015-12-05-6726825d.pth with the few lines of python in "
+            "docs/evaluate.md; fd is the same distance in the features of a classifier trained by gandist");
+    if (!needed && v->opt->inception)
+        GD_FAIL(USAGE, "--inception %s: none of the metrics needs it here; it is for fid, of runs that make images",
+                v->opt->inception);
+    if (!needed) return GD_OK;
+    int64_t channels = gd_trained_image(v->model).dim[3];
+    if (channels != 1 && channels != 3)
+        GD_FAIL(CONFIG, "--metrics fid: this run's images have %lld channels; the network takes 1 or 3",
+                (long long)channels);
+    return gd_inception_open(v->opt->inception, &v->inception);
+}
+
 /* As many samples as asked for, or the default within the memory that a set may take. */
 static gd_status choose_count(evaluate *v, int64_t *n) {
     int64_t size = gd_shape_count(gd_trained_image(v->model)), most = GD_EVALUATION_BYTES / (size ? size : 1);
     if (gd_trained_range(v->model) == GD_RANGE_RAW) most /= (int64_t)sizeof(float);
+    const int64_t seen = GD_EVALUATION_BYTES / (GD_INCEPTION_FEATURES * (int64_t)sizeof(float));
+    if (needs_inception(v) && most > seen) most = seen;
     *n = v->opt->n ? v->opt->n : most < N_DEFAULT ? most : N_DEFAULT;
     if (*n < 2 || *n > most)
         GD_FAIL(USAGE, "--n: must be 2 to %lld (for samples of this size), got %lld", (long long)most, (long long)*n);
@@ -150,6 +173,7 @@ static gd_status measure_direction(evaluate *v, int d, int64_t n) {
     *e = (gd_evaluation){.model = v->model, .classifier = v->classifier, .direction = d, .n = n};
     GD_TRY(gd_evaluation_fill(e, seed));
     if (v->classifier) GD_TRY(gd_evaluation_classify(e));
+    if (v->inception) GD_TRY(gd_evaluation_look(e, v->inception));
     for (int i = 0; i < v->count; i++) {
         result *r = &v->result[d][i];
         if (!v->wanted[i] || r->skipped) continue;
@@ -198,6 +222,7 @@ static void print_direction(const evaluate *v, int d) {
 static void print_text(const evaluate *v) {
     printf("%s, state_hash %s\n", gd_trained_name(v->model), v->model_hash);
     if (v->classifier) printf("features of %s, state_hash %s\n", gd_trained_name(v->classifier), v->classifier_hash);
+    if (v->inception) printf("fid by %s, xxh3 of its weights %s\n", v->opt->inception, gd_inception_hash(v->inception));
     for (int d = 0; d < v->directions; d++) print_direction(v, d);
 }
 
@@ -226,10 +251,11 @@ static json_t *direction_json(const evaluate *v, int d) {
 static gd_status print_json(const evaluate *v) {
     json_t *results = json_array();
     for (int d = 0; d < v->directions; d++) json_array_append_new(results, direction_json(v, d));
-    json_t *root = json_pack("{s:s, s:I, s:s, s:s, s:s?, s:o}", "run", gd_trained_recipe(v->model)->name, "step",
-                             (json_int_t)gd_trained_step(v->model), "weights",
-                             gd_trained_is_ema(v->model) ? "ema" : "live", "state_hash", v->model_hash,
-                             "classifier_state_hash", v->classifier ? v->classifier_hash : NULL, "results", results);
+    json_t *root =
+        json_pack("{s:s, s:I, s:s, s:s, s:s?, s:s?, s:o}", "run", gd_trained_recipe(v->model)->name, "step",
+                  (json_int_t)gd_trained_step(v->model), "weights", gd_trained_is_ema(v->model) ? "ema" : "live",
+                  "state_hash", v->model_hash, "classifier_state_hash", v->classifier ? v->classifier_hash : NULL,
+                  "inception_hash", v->inception ? gd_inception_hash(v->inception) : NULL, "results", results);
     char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     if (!text) GD_FAIL(NOMEM, "evaluate: the JSON text");
@@ -249,6 +275,7 @@ static gd_status evaluate_run(evaluate *v, const char *path) {
     GD_TRY(choose(v));
     GD_TRY(choose_count(v, &n));
     GD_TRY(open_classifier(v));
+    GD_TRY(open_inception(v));
     GD_TRY(gd_trained_hash(v->model, &hash));
     gd_hash64_text(hash, v->model_hash);
     for (int d = 0; d < v->directions; d++) GD_TRY(measure_direction(v, d, n));
@@ -272,6 +299,7 @@ static gd_status run(int argc, char **argv) {
     if (o.seed < 0) GD_FAIL(USAGE, "--seed wants an integer from 0, got %lld", (long long)o.seed);
     gd_status st = evaluate_run(&v, args.item[0]);
     for (int d = 0; d < DIRECTIONS; d++) gd_evaluation_free(&v.e[d]);
+    gd_inception_close(v.inception);
     gd_trained_close(v.classifier);
     gd_trained_close(v.model);
     return st;

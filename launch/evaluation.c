@@ -17,6 +17,7 @@ void gd_samples_free(gd_samples *s) {
     free(s->u8);
     free(s->f32);
     free(s->features);
+    free(s->inception);
     free(s->label);
     free(s->confidence);
     *s = (gd_samples){0};
@@ -30,6 +31,10 @@ gd_points gd_samples_points(const gd_samples *s) {
 
 gd_points gd_samples_features(const gd_samples *s) {
     return (gd_points){.n = s->shape.dim[0], .d = s->feature_count, .f32 = s->features};
+}
+
+gd_points gd_samples_inception(const gd_samples *s) {
+    return (gd_points){.n = s->shape.dim[0], .d = GD_INCEPTION_FEATURES, .f32 = s->inception};
 }
 
 static gd_status allocate(gd_samples *s, int64_t n, int64_t h, int64_t w, int64_t c, bool points) {
@@ -237,6 +242,22 @@ gd_status gd_evaluation_classify(gd_evaluation *e) {
     GD_TRY(classify(e, &e->real));
     GD_TRY(classify(e, &e->held));
     return classify(e, &e->fake);
+}
+
+/* ---- the view of FID's network ---- */
+
+static gd_status look(gd_inception *net, gd_samples *s) {
+    int64_t n = s->shape.dim[0];
+    if (!n) return GD_OK;
+    s->inception = malloc((size_t)(n * GD_INCEPTION_FEATURES) * sizeof *s->inception);
+    if (!s->inception) GD_FAIL(NOMEM, "features of %lld samples", (long long)n);
+    return gd_inception_look(net, n, s->shape.dim[1], s->shape.dim[2], s->shape.dim[3], s->u8, s->inception);
+}
+
+gd_status gd_evaluation_look(gd_evaluation *e, gd_inception *net) {
+    GD_TRY(look(net, &e->real));
+    GD_TRY(look(net, &e->held));
+    return look(net, &e->fake);
 }
 
 /* ---- all of it ---- */

@@ -3,6 +3,7 @@
 #define GANDIST_LAUNCH_EVALUATION_H
 
 #include "data/dataset.h"
+#include "launch/inception.h"
 #include "launch/metrics/points.h"
 #include "launch/trained.h"
 
@@ -15,11 +16,13 @@ typedef struct gd_samples {
     int64_t feature_count; /* F                                                          */
     int *label;            /* [n,parts]: what the classifier says                        */
     float *confidence;     /* [n,parts]: and how sure it is                              */
+    float *inception;      /* [n,2048] once FID's network has seen them; NULL before     */
     int parts;             /* 1; 3: each channel was classified by itself                */
 } gd_samples;
 void gd_samples_free(gd_samples *s);
 gd_points gd_samples_points(const gd_samples *s);
 gd_points gd_samples_features(const gd_samples *s);
+gd_points gd_samples_inception(const gd_samples *s);
 
 /* One way through a run: what it made, and what that is compared with. */
 typedef struct gd_evaluation {
@@ -44,5 +47,7 @@ void gd_evaluation_free(gd_evaluation *e); /* the sets, not the models */
 
 /* Lets e->classifier see the sets. Errors: CONFIG (it takes other images), what the executor reports, NOMEM. */
 GD_CHECKED gd_status gd_evaluation_classify(gd_evaluation *e);
+/* Lets FID's network see the sets of images. Errors: CONFIG (not 1 or 3 channels), what the executor reports, NOMEM. */
+GD_CHECKED gd_status gd_evaluation_look(gd_evaluation *e, gd_inception *net);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "launch/metrics/frechet.h"
 #include "launch/metrics/kernel.h"
 #include "launch/metrics/modes.h"
@@ -55,6 +56,24 @@ static gd_status run_fd(const gd_evaluation *e, uint64_t seed, gd_figures *out) 
     GD_TRY(gd_frechet(&real, &fake, &value));
     if (has_floor(e, 2)) GD_TRY(gd_frechet(&real, &held, &floor));
     put(out, "fd", value, NAN, floor);
+    return GD_OK;
+}
+
+/* Heusel et al. 2017. The floor tells how much of the value comes from the number of samples. */
+static gd_status run_fid(const gd_evaluation *e, uint64_t seed, gd_figures *out) {
+    gd_points fake = gd_samples_inception(&e->fake), real = gd_samples_inception(&e->real);
+    gd_points held = gd_samples_inception(&e->held);
+    double value, floor = NAN;
+    (void)seed;
+    if (fake.n <= fake.d || real.n <= real.d)
+        GD_LOG(
+            LAUNCH, WARN,
+            "fid of %lld samples against %lld: the covariance of %lld features needs more of each; the figure is too "
+            "large, and only comparable with others of the same numbers",
+            (long long)fake.n, (long long)real.n, (long long)fake.d);
+    GD_TRY(gd_frechet(&real, &fake, &value));
+    if (has_floor(e, 2)) GD_TRY(gd_frechet(&real, &held, &floor));
+    put(out, "fid", value, NAN, floor);
     return GD_OK;
 }
 
@@ -174,20 +193,22 @@ static gd_status run_accuracy(const gd_evaluation *e, uint64_t seed, gd_figures 
 }
 
 static const gd_measure measures[] = {
-    {"accuracy", "share of other samples that a classifier tells right", true, classifies, never, run_accuracy},
-    {"fd", "Frechet distance of classifier features", true, makes_images, always, run_fd},
-    {"kid", "kernel distance of classifier features, with standard error", true, makes_images, always, run_kid},
-    {"prdc", "precision, recall, density, coverage of classifier features, k = 5", true, makes_images, always,
+    {"accuracy", "share of other samples that a classifier tells right", true, classifies, never, false, run_accuracy},
+    {"fd", "Frechet distance of classifier features", true, makes_images, always, false, run_fd},
+    {"fid", "FID: the Frechet distance of Inception features, with --inception FILE", false, makes_images, never, true,
+     run_fid},
+    {"kid", "kernel distance of classifier features, with standard error", true, makes_images, always, false, run_kid},
+    {"prdc", "precision, recall, density, coverage of classifier features, k = 5", true, makes_images, always, false,
      run_prdc},
     {"swd", "sliced Wasserstein distance of pixels or points, 512 directions, scale -1 to 1", true, generates, never,
-     run_swd},
+     false, run_swd},
     {"modes", "modes found, and reverse KL: ring, grid, stacked-fashion (by the classifier)", true, has_modes,
-     is_stacked, run_modes},
+     is_stacked, false, run_modes},
     {"l1", "distance of translations to the true ones, scale 0 to 1, where the data know them", true, translates, never,
-     run_l1},
+     false, run_l1},
     {"ms-ssim", "likeness of pairs of samples: near 1 means collapse; the floor is that of real samples", true,
-     from_noise, never, run_ms_ssim},
-    {"parzen", "Parzen-window log-likelihood of other samples, nats", false, from_noise, never, run_parzen},
+     from_noise, never, false, run_ms_ssim},
+    {"parzen", "Parzen-window log-likelihood of other samples, nats", false, from_noise, never, false, run_parzen},
 };
 
 const gd_measure *gd_measures(int *count) {

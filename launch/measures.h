@@ -21,6 +21,7 @@ typedef struct gd_measure {
     bool usual;                                     /* measured where nothing is asked for */
     bool (*fits)(const gd_evaluation *e);           /* makes sense for this run; only models are there yet */
     bool (*needs_classifier)(const gd_evaluation *e);
+    bool needs_inception;                           /* gd_evaluation_look comes first      */
     /* A count of 0: not known for this data, though it makes sense for the run. */
     gd_status (*run)(const gd_evaluation *e, uint64_t seed, gd_figures *out);
 } gd_measure;

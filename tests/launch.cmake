@@ -4,3 +4,4 @@ gandist_add_test(NAME launch.leaving SOURCES unit/launch_leaving.c LINK gandist:
 gandist_add_test(NAME launch.events SOURCES unit/launch_events.c LINK gandist::launch)
 gandist_add_test(NAME launch.metrics SOURCES unit/launch_metrics.c LINK gandist::metrics)
 gandist_add_test(NAME launch.weights SOURCES unit/launch_weights.c LINK gandist::launch)
+gandist_add_test(NAME golden.inception SOURCES golden/golden_inception.c LINK gandist::launch LABELS default golden)

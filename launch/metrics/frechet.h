@@ -11,7 +11,8 @@ GD_CHECKED gd_status gd_moments(const gd_points *p, double *mean, double *covari
  * so singular covariances (fewer vectors than numbers) need no offset. Errors: NUMERIC (not finite), NOMEM. */
 GD_CHECKED gd_status gd_frechet_gaussians(int64_t d, const double *mean1, const double *cov1, const double *mean2,
                                           const double *cov2, double *out);
-/* Both at once. Errors: as above; SHAPE where the sets differ in d. */
+/* Both at once; of at most d vectors each by a shorter way that makes no [d,d]. All threads.
+ * Errors: as above; SHAPE where the sets differ in d. */
 GD_CHECKED gd_status gd_frechet(const gd_points *a, const gd_points *b, double *out);
 
 #endif

@@ -19,8 +19,6 @@ run 64 g evaluate runs/tiny --n 1; says "--n: must be 2 to"
 run 66 g evaluate runs/tiny --metrics fd; says "runs/classifier: no such run"; says "gandist recipes/classifier.yaml"
 run 66 g evaluate runs/tiny --classifier nowhere; says "nowhere: no such run"
 run 65 g evaluate runs/tiny --metrics fd --classifier runs/tiny; says "topology 'noise'; expected a classifier"
-run 69 g evaluate runs/tiny --metrics fid; says "use fd"
-run 69 g evaluate runs/tiny --inception i.safetensors; says "not in this version"
 run 0 g evaluate --help; says "metrics:"; says "sliced Wasserstein"
 
 # Modes of a mixture: real points have them all.

@@ -98,7 +98,9 @@ def put(name, values):
 
 
 print("/* Made by tests/golden/metrics.py: do not edit. */")
-put("frechet", [frechet(floats(40, 5, 1), floats(30, 5, 2)), frechet(floats(4, 6, 3), floats(5, 6, 4))])
+put("frechet", [frechet(floats(40, 5, 1), floats(30, 5, 2)), frechet(floats(4, 6, 3), floats(5, 6, 4)),
+                frechet(floats(4, 6, 3), floats(40, 6, 19)), frechet(floats(20, 300, 20), floats(15, 300, 21) * np.float32(1.5)),
+                frechet(floats(400, 150, 22), floats(300, 150, 23))])
 put("kid", [*kid(floats(60, 5, 5), floats(60, 5, 6), 50), *kid(floats(130, 5, 7), floats(120, 5, 8) ** 2, 50)])
 put("prdc", prdc(floats(50, 3, 9), floats(145, 3, 10) * np.float32(0.6) + np.float32(0.3), 5))
 put("wasserstein", [wasserstein(floats(1, 9, 11)[0], floats(1, 7, 12)[0])])

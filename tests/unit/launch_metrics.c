@@ -77,6 +77,16 @@ static void frechet_of_sets(void **state) {
     near(v, golden_frechet[0], 1e-9);
     assert_int_equal(gd_frechet(&c, &d, &v), GD_OK); /* fewer vectors than numbers */
     near(v, golden_frechet[1], 1e-6);
+    gd_points many = floats(40, 6, 19, 1, 0), e = floats(20, 300, 20, 1, 0), f = floats(15, 300, 21, 1.5f, 0);
+    assert_int_equal(gd_frechet(&c, &many, &v), GD_OK); /* one set of few, one of many */
+    near(v, golden_frechet[2], 1e-6);
+    assert_int_equal(gd_frechet(&e, &f, &v), GD_OK);
+    near(v, golden_frechet[3], 1e-6);
+    drop(many), drop(e), drop(f);
+    e = floats(400, 150, 22, 1, 0), f = floats(300, 150, 23, 1, 0); /* more than a block of each */
+    assert_int_equal(gd_frechet(&e, &f, &v), GD_OK);
+    near(v, golden_frechet[4], 1e-9);
+    drop(e), drop(f);
     assert_int_equal(gd_frechet(&a, &c, &v), GD_SHAPE);
     c.n = 1;
     assert_int_equal(gd_frechet(&c, &d, &v), GD_DATA);
