@@ -29,7 +29,8 @@ function(gandist_add_test)
 endfunction()
 
 # gandist_add_fuzz_test(NAME name SOURCES target.c ... LINK gandist::x ... CORPUS folder [RUNS n] [TIMEOUT s]): a fuzz target
-# (LLVMFuzzerTestOneInput) with tests/fuzz/driver.c: the seed inputs of CORPUS and n (2000) seeded mutations of them.
+# (LLVMFuzzerTestOneInput) with tests/fuzz/driver.c: the seed inputs of CORPUS and n (2000) seeded mutations of them. In the long
+# suite, as NAME_long, 20 seconds of them (GANDIST_FUZZ_SECONDS).
 function(gandist_add_fuzz_test)
   cmake_parse_arguments(T "" "NAME;CORPUS;RUNS;TIMEOUT" "SOURCES;LINK" ${ARGN})
   if(NOT T_RUNS)
@@ -41,6 +42,9 @@ function(gandist_add_fuzz_test)
   get_filename_component(corpus ${T_CORPUS} ABSOLUTE)
   gandist_add_test(NAME ${T_NAME} SOURCES ${PROJECT_SOURCE_DIR}/tests/fuzz/driver.c ${T_SOURCES} LINK ${T_LINK}
     LABELS default fuzz TIMEOUT ${T_TIMEOUT} ARGS --runs ${T_RUNS} --seed 1 ${corpus})
+  set(T_LABELS long fuzz)
+  set(T_TIMEOUT 7200)
+  gandist__register(${T_NAME}_long 1 "$<TARGET_FILE:test_${T_NAME}>;--seconds;20;--seed;2;${corpus}")
 endfunction()
 
 # gandist_add_script_test(NAME name SCRIPT file [PROCESSORS n] [LABELS ...] [TIMEOUT s] [ARGS ...]): a bash script, same environment.

@@ -31,6 +31,8 @@ static gd_status read_manifest(const char *path, gd_manifest *out) {
     struct stat st_folder;
     if (gd_io_get()->stat(path, &st_folder) != 0) {
         if (errno == ENOENT || errno == ENOTDIR) GD_FAIL(NOINPUT, "%s: no such checkpoint", path);
+        if (errno == ELOOP || errno == EACCES)
+            GD_FAIL(NOINPUT, "%s: cannot be looked at (%s); check the path", path, strerror(errno));
         GD_FAIL(IO, "%s: cannot be looked at (%s)", path, strerror(errno));
     }
     if (!S_ISDIR(st_folder.st_mode))

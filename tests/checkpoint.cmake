@@ -6,7 +6,7 @@ gandist_add_test(NAME checkpoint_writer SOURCES ${CMAKE_CURRENT_LIST_DIR}/fault/
 gandist_add_test(NAME checkpoint_lock SOURCES ${CMAKE_CURRENT_LIST_DIR}/fault/lock.c LINK gandist::dist)
 foreach(part header manifest)
   gandist_add_fuzz_test(NAME fuzz_checkpoint_${part} SOURCES ${CMAKE_CURRENT_LIST_DIR}/fuzz/checkpoint_${part}.c LINK gandist::dist
-    CORPUS ${CMAKE_CURRENT_LIST_DIR}/fuzz/corpus/checkpoint_${part} RUNS 20000)
+    CORPUS ${CMAKE_CURRENT_LIST_DIR}/fuzz/corpus/checkpoint_${part} RUNS 150000)
 endforeach()
 # In memory: every state after a power cut, every point of the commit, every damage.
 foreach(part powercut killpoints damage)

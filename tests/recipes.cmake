@@ -6,7 +6,7 @@ target_link_options(test_recipes_nomem PRIVATE -Wl,--wrap=malloc,--wrap=calloc,-
 gandist_add_test(NAME recipes_match SOURCES ${CMAKE_CURRENT_LIST_DIR}/unit/recipes_match.c
   LINK gandist::recipes gandist::models gandist::data)
 gandist_add_fuzz_test(NAME fuzz_recipes SOURCES ${CMAKE_CURRENT_LIST_DIR}/fuzz/recipes_parse.c
-  LINK gandist::recipes CORPUS ${CMAKE_CURRENT_LIST_DIR}/fuzz/corpus/recipes)
+  LINK gandist::recipes CORPUS ${CMAKE_CURRENT_LIST_DIR}/fuzz/corpus/recipes RUNS 8000)
 # The JSON Schema against the recipes themselves, by an independent validator.
 add_test(NAME recipes_json_schema
   COMMAND python3 ${CMAKE_CURRENT_LIST_DIR}/unit/recipes_json_schema.py $<TARGET_FILE:gandist> ${PROJECT_SOURCE_DIR}/recipes)

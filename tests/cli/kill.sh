@@ -3,7 +3,7 @@
 tiny_recipe tiny.yaml
 run 0 g tiny.yaml --out whole --set train.steps=200 --set log.every=50 --set checkpoint.every=10
 whole=$(hash_of whole)
-RANDOM=${GANDIST_SEED:-7}
+use_seed 7 cli.kill
 kills=0
 for try in $(seq 1 12); do
     rm -f killed/starts.json # here many starts in a row may be too short for a checkpoint

@@ -27,6 +27,13 @@ is_file() { checks=$((checks + 1)); [ -s "$1" ] || fail "no file $1, or it is em
 # equal A B what
 equal() { checks=$((checks + 1)); [ "$1" = "$2" ] || fail "$3: '$1' is not '$2'"; }
 
+# use_seed USUAL TEST: random numbers ($RANDOM) of GANDIST_SEED, else of USUAL; says how to repeat them.
+use_seed() {
+    local seed=${GANDIST_SEED:-$1}
+    RANDOM=$seed
+    echo "seed $seed; repeat: GANDIST_SEED=$seed ctest -R '^$2\$' --output-on-failure"
+}
+
 g() { "$GANDIST_BIN" "$@"; }
 mpi() { local n=$1; shift; mpirun --oversubscribe --allow-run-as-root -np "$n" "$GANDIST_BIN" "$@"; }
 hash_of() { g verify --hash "$1"; }
@@ -50,6 +57,27 @@ ema: {decay: 0.9}
 train: {steps: 12}
 checkpoint: {every: 4, keep: 3}
 log: {every: 1, samples: {every: 6, n: 4}}
+YAML
+}
+
+# A GAN on points in the plane: a thousand steps a second, by several ranks, too.
+points_recipe() {
+    cat >"$1" <<'YAML'
+name: points
+seed: 3
+data: {source: ring, count: 512}
+batch: {global: 16}
+topology: noise
+generator: {arch: mlp, latent: 4, width: 16, depth: 2, output: none}
+discriminator: {arch: mlp, width: 16, depth: 2}
+loss: {kind: non-saturating}
+optimizer:
+  g: {kind: adam, lr: 2e-4, betas: [0.5, 0.999]}
+  d: {kind: adam, lr: 2e-4, betas: [0.5, 0.999]}
+ema: {decay: 0.9}
+train: {steps: 100000}
+checkpoint: {every: 20, keep: 3}
+log: {every: 100, samples: {every: 100000, n: 4}}
 YAML
 }
 

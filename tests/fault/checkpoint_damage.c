@@ -272,8 +272,8 @@ static void every_bit_of_a_large_shard(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, sim_setup, sim_teardown)
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        TEST(every_flipped_bit_is_found),   TEST(truncated_and_extended), TEST(swapped_and_foreign_files),
-        TEST(missing_and_unreadable_files), TEST(disks_that_fill_up),
+        TEST(swapped_and_foreign_files), TEST(missing_and_unreadable_files), TEST(truncated_and_extended),
+        TEST(disks_that_fill_up),        TEST(every_flipped_bit_is_found), /* the longest one last */
     };
     const struct CMUnitTest long_tests[] = {TEST(disks_of_many_sizes), TEST(every_bit_of_a_large_shard)};
     if (argc > 1 && !strcmp(argv[1], "--long")) return cmocka_run_group_tests(long_tests, NULL, NULL);

@@ -1,7 +1,7 @@
-/* Runs a fuzz target without a fuzzing engine: PROGRAM [--runs N] [--seed S] FILE_OR_FOLDER...
+/* Runs a fuzz target without a fuzzing engine: PROGRAM [--runs N | --seconds N] [--seed S] FILE_OR_FOLDER...
  *
- * First every seed input as it is, then N seeded mutations of them. The same arguments give the same
- * inputs. An input that kills the target (signal, sanitizer, 20 s without end) is left in the working
+ * First every seed input as it is, then N seeded mutations of them, or as many as N seconds allow. The same seed
+ * gives the same inputs. GANDIST_SEED and GANDIST_FUZZ_SECONDS, when set, come before the arguments. An input that kills the target (signal, sanitizer, 20 s without end) is left in the working
  * folder as crash-input; `PROGRAM --runs 0 crash-input` repeats it. The target has libFuzzer's
  * signature, so `clang -fsanitize=fuzzer` can replace this file. */
 #include <dirent.h>
@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -233,14 +234,34 @@ static uint64_t number_argument(int argc, char **argv, int *i) {
     return value;
 }
 
+static void number_of_environment(const char *name, uint64_t *value) {
+    const char *text = getenv(name);
+    if (text) *value = strtoull(text, NULL, 10);
+}
+
+static double seconds_now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
 int main(int argc, char **argv) {
-    uint64_t runs = 2000, seed = 1;
+    uint64_t runs = 2000, seed = 1, seconds = 0, run = 0;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--runs") == 0) runs = number_argument(argc, argv, &i);
+        else if (strcmp(argv[i], "--seconds") == 0) seconds = number_argument(argc, argv, &i);
         else if (strcmp(argv[i], "--seed") == 0) seed = number_argument(argc, argv, &i);
         else read_seeds(argv[i]);
     }
-    if (seed_count == 0) die("no seed input; usage: PROGRAM [--runs N] [--seed S] FILE_OR_FOLDER...", argv[0]);
+    if (seed_count == 0)
+        die("no seed input; usage: PROGRAM [--runs N | --seconds N] [--seed S] FILE_OR_FOLDER...", argv[0]);
+    number_of_environment("GANDIST_SEED", &seed);
+    if (seconds) number_of_environment("GANDIST_FUZZ_SECONDS", &seconds);
+    printf("seed %llu; repeat: %s %s %llu --seed %llu%s%s\n", (unsigned long long)seed, argv[0],
+           seconds ? "--seconds" : "--runs", (unsigned long long)(seconds ? seconds : runs), (unsigned long long)seed,
+           argc > 1 ? " " : "", argc > 1 ? argv[argc - 1] : "");
+    fflush(stdout);
+    double end = seconds_now() + (double)seconds;
     watch_for_crashes();
     char text[96];
     for (size_t i = 0; i < seed_count; i++) {
@@ -248,7 +269,7 @@ int main(int argc, char **argv) {
         run_one(&seeds[i], text);
     }
     input in = {.data = need(malloc(LONGEST))};
-    for (uint64_t run = 0; run < runs; run++) {
+    for (; seconds ? seconds_now() < end : run < runs; run++) {
         dice d = {.state = seed * 0x2545f4914f6cdd1dull + run};
         const input *from = &seeds[roll(&d, seed_count)];
         memcpy(in.data, from->data, from->size);
@@ -257,7 +278,7 @@ int main(int argc, char **argv) {
         snprintf(text, sizeof text, "run %llu of --seed %llu", (unsigned long long)run, (unsigned long long)seed);
         run_one(&in, text);
     }
-    printf("%llu runs, 0 crashes\n", (unsigned long long)(runs + seed_count));
+    printf("%llu runs, 0 crashes\n", (unsigned long long)(run + seed_count));
     free(in.data);
     for (size_t i = 0; i < seed_count; i++) free(seeds[i].data);
     free(seeds);

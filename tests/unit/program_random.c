@@ -320,6 +320,7 @@ static void one_graph(uint64_t seed) {
 static void plans_agree(void **state) {
     (void)state;
     const char *only = getenv("GANDIST_TEST_GRAPH"); /* one graph, to look into a failure */
+    printf("graphs 0 to %d; repeat one: GANDIST_TEST_GRAPH=n ctest -R '^program_random$' -V\n", GRAPHS - 1);
     if (only) one_graph((uint64_t)atoi(only));
     for (uint64_t seed = 0; !only && seed < GRAPHS; seed++) one_graph(seed);
 }
