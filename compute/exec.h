@@ -66,6 +66,12 @@ struct gd_executor {
     gd_status (*run)(void *state, const gd_view *v, int s, const gd_memory *m);
     void (*release)(void *state); /* required */
     const char *(*describe_step)(void *state, const gd_view *v, int s); /* optional: kernel chosen  */
+    /* Optional, all or none: memory that its steps work on where that is not the host's. Arenas come from alloc
+     * (64-byte aligned, undefined content), bindings must be such memory, pauses point into it, and copy is put in
+     * order with the steps. Such programs have no guard bands. */
+    gd_status (*alloc)(size_t bytes, void **out);
+    void (*free)(void *memory); /* NULL is fine */
+    gd_status (*copy)(void *state, void *to, const void *from, size_t bytes);
 };
 
 const gd_executor *gd_executor_ref(void);

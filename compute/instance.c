@@ -15,13 +15,24 @@ struct gd_instance {
     void **node;   /* per node: where its value is                     */
     bool resolved; /* node[] matches bound[]                           */
     gd_run_args args;
-    int step, phase; /* of the run under way                             */
+    int step, phase; /* of the run under way; step -1: it has not begun   */
+    unsigned char *touch; /* per step, and for the start in front of them: sets of gd_instance_group; NULL: none */
+    unsigned held;   /* sets that may not be touched                     */
+    gd_run_hooks hooks;
+    int told;        /* outputs of the run that are known to be complete */
     bool running;
     bool serving;     /* paused for the collective of step - 1            */
     char broken[256]; /* guard: first overrun seen, as text               */
     double *seconds;  /* per step, when profiling                         */
     int64_t runs;
 };
+
+/* NULL: no memory. */
+static void *new_arena(const gd_program *p, size_t bytes) {
+    void *arena = NULL;
+    if (!p->executor->alloc) return aligned_alloc(GD__ALIGN, bytes);
+    return p->executor->alloc(bytes, &arena) == GD_OK ? arena : NULL;
+}
 
 static gd_status make(const gd_program *p, void *arena, gd_instance **out) {
     if ((uintptr_t)arena % GD__ALIGN) GD_FAIL(INTERNAL, "instance: its memory is not aligned to %d bytes", GD__ALIGN);
@@ -30,7 +41,7 @@ static gd_status make(const gd_program *p, void *arena, gd_instance **out) {
     size_t bytes = p->arena_bytes ? p->arena_bytes : GD__ALIGN;
     i->p = p;
     i->own_arena = !arena;
-    i->arena = arena ? arena : aligned_alloc(GD__ALIGN, bytes);
+    i->arena = arena ? arena : new_arena(p, bytes);
     i->bound = calloc((size_t)p->n_bindings + 1, sizeof *i->bound);
     i->node = calloc((size_t)gd_graph_count(p->ir.graph) + 1, sizeof *i->node);
     const char *profile = getenv("GANDIST_PROFILE");
@@ -40,7 +51,7 @@ static gd_status make(const gd_program *p, void *arena, gd_instance **out) {
         gd_instance_free(i);
         GD_FAIL(NOMEM, "instance: no memory for %zu bytes of activations", bytes);
     }
-    memset(i->arena, p->guard ? DEAD_BYTE : 0, p->arena_bytes); /* every page is touched here, once */
+    if (!p->executor->alloc) memset(i->arena, p->guard ? DEAD_BYTE : 0, p->arena_bytes); /* touches every page, once */
     *out = i;
     return GD_OK;
 }
@@ -50,9 +61,11 @@ gd_status gd_instance_make_on(const gd_program *p, void *arena, gd_instance **ou
 
 void gd_instance_free(gd_instance *i) {
     if (!i) return;
-    if (i->own_arena) free(i->arena);
+    if (i->own_arena && i->p->executor->free) i->p->executor->free(i->arena);
+    else if (i->own_arena) free(i->arena);
     free(i->bound);
     free(i->node);
+    free(i->touch);
     free(i->seconds);
     free(i);
 }
@@ -80,6 +93,41 @@ static gd_status resolve(gd_instance *i) {
     i->resolved = true;
     return GD_OK;
 }
+
+/* ---- holds ---- */
+
+static unsigned char set_of_value(const gd_program *p, const signed char *set, gd_node n) {
+    const gd__value *v = &p->value[gd__base(p, n)];
+    return (unsigned char)(v->where == GD__BOUND && set[v->index] >= 0 ? 1u << set[v->index] : 0);
+}
+
+gd_status gd_instance_group(gd_instance *i, const signed char *set) {
+    const gd_program *p = i->p;
+    unsigned char *touch = calloc((size_t)p->n_steps + 1, 1);
+    if (!touch) GD_FAIL(NOMEM, "instance: no memory for %d steps", p->n_steps);
+    for (int s = 0; s < p->n_steps; s++)
+        for (int m = 0; m < p->step[s].n_nodes; m++) {
+            gd_node n = p->step_node[p->step[s].first_node + m];
+            const gd_node_info *info = gd_graph_at(p->ir.graph, n);
+            if (p->stored[n]) touch[s + 1] |= set_of_value(p, set, n);
+            for (int k = 0; k < gd_op_arity(info->op); k++) touch[s + 1] |= set_of_value(p, set, info->in[k]);
+        }
+    for (int c = 0; c < p->n_copies; c++) {
+        const gd__copy *k = &p->copy[c];
+        touch[k->step + 1] |= set_of_value(p, set, k->node);
+        if (set[k->binding] >= 0) touch[k->step + 1] |= (unsigned char)(1u << set[k->binding]);
+    }
+    free(i->touch);
+    i->touch = touch;
+    return GD_OK;
+}
+
+void gd_instance_hold(gd_instance *i, unsigned sets) { i->held = sets; }
+
+/* The held sets that step s (-1: the start) would touch. */
+static unsigned kept_from(const gd_instance *i, int s) { return i->touch ? i->touch[s + 1] & i->held : 0; }
+
+void gd_instance_set_hooks(gd_instance *i, const gd_run_hooks *h) { i->hooks = h ? *h : (gd_run_hooks){0}; }
 
 /* ---- guard bands and dead memory ---- */
 
@@ -133,12 +181,17 @@ static double now(void) {
 }
 
 /* Outputs that are not written in place; step -1: of a program that has no steps. */
-static void copy_outputs(const gd_instance *i, int s) {
+static gd_status copy_outputs(const gd_instance *i, int s) {
+    const gd_executor *x = i->p->executor;
     for (int c = 0; c < i->p->n_copies; c++) {
         const gd__copy *k = &i->p->copy[c];
         void *to = i->bound[k->binding];
-        if (k->step == s && to != i->node[k->node]) memcpy(to, i->node[k->node], gd__node_bytes(i->p, k->node));
+        size_t bytes = gd__node_bytes(i->p, k->node);
+        if (k->step != s || to == i->node[k->node]) continue;
+        if (x->copy) GD_TRY(x->copy(i->p->state, to, i->node[k->node], bytes));
+        else memcpy(to, i->node[k->node], bytes);
     }
+    return GD_OK;
 }
 
 static gd_status run_step(gd_instance *i, int s) {
@@ -154,10 +207,18 @@ static gd_status run_step(gd_instance *i, int s) {
     return GD_OK;
 }
 
+static gd_status tell_done(gd_instance *i, int s) {
+    const gd_program *p = i->p;
+    for (; i->told < p->n_ends && p->end[i->told].step <= s; i->told++)
+        if (i->hooks.done) GD_TRY(i->hooks.done(i->hooks.ctx, p->end[i->told].binding));
+    return GD_OK;
+}
+
 /* Once the values of step s are there; for a collective: when it has been served. */
-static void finish_step(gd_instance *i, int s) {
-    copy_outputs(i, s);
-    if (i->p->guard) guard_after(i, s);
+static gd_status finish_step(gd_instance *i, int s) {
+    GD_TRY(copy_outputs(i, s));
+    if (i->p->guard && s >= 0) guard_after(i, s);
+    return tell_done(i, s);
 }
 
 static bool is_collective(const gd_program *p, int s) {
@@ -177,22 +238,27 @@ static void pause_at_collective(const gd_instance *i, int s, gd_pause *pause) {
 gd_status gd_instance_resume(gd_instance *i, gd_pause *pause) {
     const gd_program *p = i->p;
     if (!i->running) GD_FAIL(INTERNAL, "run: resumed without a start");
-    if (i->serving) finish_step(i, i->step - 1);
+    if (i->serving) GD_TRY(finish_step(i, i->step - 1));
     i->serving = false;
     while (i->step < p->n_steps) {
-        if (p->step[i->step].phase > i->phase) {
+        if (i->step >= 0 && p->step[i->step].phase > i->phase) {
             i->phase = p->step[i->step].phase;
             *pause = (gd_pause){.kind = GD_PAUSE_PHASE, .phase = i->phase};
             return GD_OK;
         }
+        if (kept_from(i, i->step)) {
+            *pause = (gd_pause){.kind = GD_PAUSE_HELD, .phase = i->phase, .held = kept_from(i, i->step)};
+            return GD_OK;
+        }
+        if (i->hooks.between) GD_TRY(i->hooks.between(i->hooks.ctx));
         int s = i->step++;
-        GD_TRY(run_step(i, s));
-        i->serving = is_collective(p, s);
+        if (s >= 0) GD_TRY(run_step(i, s));
+        i->serving = s >= 0 && is_collective(p, s);
         if (i->serving) {
             pause_at_collective(i, s, pause);
             return GD_OK;
         }
-        finish_step(i, s);
+        GD_TRY(finish_step(i, s));
     }
     i->running = false;
     i->runs++;
@@ -203,11 +269,11 @@ gd_status gd_instance_resume(gd_instance *i, gd_pause *pause) {
 gd_status gd_instance_start(gd_instance *i, const gd_run_args *a, gd_pause *pause) {
     if (!i->resolved) GD_TRY(resolve(i));
     i->args = *a;
-    i->step = 0;
+    i->step = -1;
     i->phase = 0;
     i->running = true;
     i->serving = false;
-    copy_outputs(i, -1);
+    i->told = 0;
     return gd_instance_resume(i, pause);
 }
 

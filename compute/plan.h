@@ -49,8 +49,9 @@ GD_CHECKED gd_status gd__fuse(const gd__ir *ir, bool fuse, gd__fusion *f);
 
 /* ---- schedule.c ---- */
 
-/* Order of the clusters: n_clusters indices, allocated in f->arena. Errors: NOMEM, INTERNAL (a cycle). */
-GD_CHECKED gd_status gd__schedule(const gd__fusion *f, int **order);
+/* Order of the clusters: n_clusters indices, allocated in f->arena. late (NULL: none) and eager: of gd_program_opts.
+ * Errors: NOMEM, INTERNAL (a cycle). */
+GD_CHECKED gd_status gd__schedule(const gd__fusion *f, const char *late, bool eager, int **order);
 
 /* ---- memory.c ---- */
 
@@ -72,6 +73,10 @@ typedef struct gd__copy {    /* an output that cannot be written in place       
     int binding, step;       /* after this step; -1: at the start                                     */
 } gd__copy;
 
+typedef struct gd__end {     /* an output is complete                                                  */
+    int step, binding;       /* after this step; -1: at the start                                     */
+} gd__end;
+
 enum { GD__ALIGN = 64 };
 
 struct gd_program {
@@ -89,6 +94,8 @@ struct gd_program {
     int *scratch;            /* per step: buffer, -1: none                                           */
     int n_copies;
     gd__copy *copy;          /* by step                                                              */
+    int n_ends;
+    gd__end *end;            /* of every output, by step                                             */
     int n_bindings;
     gd_binding *binding;
     int *root_binding;       /* per root of ir: the output that it is                                */

@@ -78,9 +78,9 @@ static gd_status check_support(const gd_program *p, const gd__cluster *c) {
     return GD_OK;
 }
 
-static gd_status make_steps(gd_program *p, const gd__fusion *f) {
+static gd_status make_steps(gd_program *p, const gd__fusion *f, const gd_program_opts *o) {
     int *order, nodes = 0;
-    GD_TRY(gd__schedule(f, &order));
+    GD_TRY(gd__schedule(f, o->late, o->eager, &order));
     for (int c = 0; c < f->n_clusters; c++) nodes += f->cluster[c].n_members;
     size_t count = (size_t)gd_graph_count(p->ir.graph);
     p->n_steps = f->n_clusters;
@@ -113,6 +113,33 @@ static gd_status make_memory(gd_program *p, const gd__fusion *f) {
     return gd__place(p, f, scratch);
 }
 
+/* ---- when outputs are complete ---- */
+
+static int producer_of(const gd_program *p, gd_node n) {
+    for (int s = 0; s < p->n_steps; s++)
+        for (int m = 0; m < p->step[s].n_nodes; m++)
+            if (p->step_node[p->step[s].first_node + m] == n && p->stored[n]) return s;
+    return -1;
+}
+
+/* The step after which root r's output is what it is meant to be: where it is written, or copied. */
+static int end_of(const gd_program *p, int r) {
+    int b = p->root_binding[r];
+    for (int c = 0; c < p->n_copies; c++)
+        if (p->copy[c].binding == b) return p->copy[c].step;
+    return producer_of(p, gd__base(p, p->ir.root[r]));
+}
+
+static int by_step(const void *a, const void *b) { return ((const gd__end *)a)->step - ((const gd__end *)b)->step; }
+
+static gd_status make_ends(gd_program *p) {
+    p->end = gd_arena_alloc(p->arena, ((size_t)p->ir.n_roots + 1) * sizeof *p->end);
+    if (!p->end) GD_FAIL(NOMEM, "program: no memory for %d outputs", p->ir.n_roots);
+    for (int r = 0; r < p->ir.n_roots; r++) p->end[p->n_ends++] = (gd__end){end_of(p, r), p->root_binding[r]};
+    qsort(p->end, (size_t)p->n_ends, sizeof *p->end, by_step);
+    return GD_OK;
+}
+
 static void print_plan(const void *program, FILE *out) { gd_program_print(program, out); }
 
 static gd_status build(gd_program *p, const gd_graph *g, int n_out, const gd_output *out, const gd_program_opts *o) {
@@ -120,8 +147,9 @@ static gd_status build(gd_program *p, const gd_graph *g, int n_out, const gd_out
     GD_TRY(gd__run_passes(g, n_out, out, o, &p->ir));
     GD_TRY(make_bindings(p, out));
     GD_TRY(gd__fuse(&p->ir, p->executor->fuses && !o->no_fuse, &f));
-    gd_status st = make_steps(p, &f);
+    gd_status st = make_steps(p, &f, o);
     if (st == GD_OK) st = make_memory(p, &f);
+    if (st == GD_OK) st = make_ends(p);
     if (st == GD_OK) st = gd__dump(o, "plan", print_plan, p);
     gd_arena_free(f.arena);
     return st;
@@ -146,7 +174,7 @@ gd_status gd_program_make(const gd_graph *g, const gd_executor *x, int n_out, co
     p->executor = x;
     p->precision = o.precision;
     p->reuse = !o.no_reuse;
-    p->guard = o.guard;
+    p->guard = o.guard && !x->alloc;
     gd_status st = build(p, g, n_out, out_list, &o);
     if (st == GD_OK) *out = p;
     else gd_program_free(p);

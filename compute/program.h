@@ -29,6 +29,10 @@ typedef struct gd_program_opts {
     bool no_fuse;   /* every node its own step                                                      */
     bool no_reuse;  /* every tensor its own memory                                                  */
     bool guard;     /* guard bands around every tensor, NaN fill of dead memory; gd_instance_check  */
+    const char *late; /* what reads no parameter whose name begins so comes first, as far as phase 0 goes:
+                         the same results, and that parameter may be late (see gd_instance_hold)     */
+    bool eager;           /* outputs are complete as early as may be, for more memory: who takes them at
+                             work (gd_run_hooks.done) has more time beside the rest              */
     const char *dump_dir; /* graph after each pass, and the plan, as text (GANDIST_DUMP_GRAPH)      */
     const char *name;     /* in file names of dumps; NULL: "program"                                */
 } gd_program_opts;
@@ -85,10 +89,11 @@ typedef struct gd_run_args {
     uint64_t sample;       /* global index of this shard's first sample                             */
 } gd_run_args;
 
-typedef enum gd_pause_kind { GD_PAUSE_DONE, GD_PAUSE_PHASE, GD_PAUSE_COLLECTIVE } gd_pause_kind;
+typedef enum gd_pause_kind { GD_PAUSE_DONE, GD_PAUSE_PHASE, GD_PAUSE_COLLECTIVE, GD_PAUSE_HELD } gd_pause_kind;
 typedef struct gd_pause {
     gd_pause_kind kind;
     int phase;         /* PHASE: the one that would start now                                       */
+    unsigned held;     /* HELD: the sets, bit by bit, that the next step needs                      */
     const char *name;  /* COLLECTIVE: of the node                                                   */
     float *data;       /* COLLECTIVE: this shard's part; to be replaced by the sum (double in ref)  */
     int64_t count;
@@ -97,6 +102,22 @@ typedef struct gd_pause {
  * be set. A step allocates nothing. Errors: INTERNAL (unbound name), what the executor reports. */
 GD_CHECKED gd_status gd_instance_start(gd_instance *i, const gd_run_args *a, gd_pause *pause);
 GD_CHECKED gd_status gd_instance_resume(gd_instance *i, gd_pause *pause);
+
+/* Holds. Memory of the caller may be busy elsewhere while a run goes on (a sum over ranks, say), as far as the run
+ * does not touch it. set: per binding of the program 0..GD_SETS_MAX - 1, or -1. Errors: NOMEM. */
+enum { GD_SETS_MAX = 8 };
+GD_CHECKED gd_status gd_instance_group(gd_instance *i, const signed char *set);
+/* From here on the run pauses with HELD before a step that reads or writes memory of one of these sets (bit s: set s),
+ * and goes on when it is resumed with them free. */
+void gd_instance_hold(gd_instance *i, unsigned sets);
+/* Calls in the middle of a run, from the thread that runs it; what they return ends the run unless it is OK. */
+typedef struct gd_run_hooks {
+    void *ctx;
+    gd_status (*between)(void *ctx);           /* before every step                                  */
+    gd_status (*done)(void *ctx, int binding); /* this output is complete and not touched any more   */
+} gd_run_hooks;
+void gd_instance_set_hooks(gd_instance *i, const gd_run_hooks *h); /* copied; NULL: none */
+
 /* All of it, for programs without collectives to be served (pauses are passed over; one shard). */
 GD_CHECKED gd_status gd_instance_run(gd_instance *i, const gd_run_args *a);
 /* With opts.guard: verifies every guard band. Errors: INTERNAL naming the tensor. */

@@ -3,7 +3,10 @@
  * A step may run when its inputs are there and all steps of earlier phases have run. Two orders are
  * tried: the one in which the graph was written (forward, then backward in reverse), and one that of
  * the next few steps in that order always takes the one that leaves the least memory in use. The order
- * with the lower peak is taken; the written one when they are equal. */
+ * with the lower peak is taken; the written one when they are equal.
+ *
+ * Lean orders put weight gradients off, whose inputs are there anyway: where outputs are wanted early, the written order
+ * is taken, with what makes outputs at the first opportunity. Where parameters may come late, both orders begin with the steps that can do without them. */
 #include <string.h>
 
 #include "compute/plan.h"
@@ -16,7 +19,9 @@ typedef struct edge {
 
 typedef struct sorter {
     const gd__fusion *f;
-    bool lean; /* take what leaves the least memory in use */
+    bool lean;         /* take what leaves the least memory in use */
+    bool eager;        /* take what makes outputs as soon as it may run */
+    const char *late;  /* per cluster: 1 when it waits for late parameters; NULL: none does */
     edge *edge;
     int n_edges;
     int *first;          /* per cluster: its first edge                                 */
@@ -91,15 +96,28 @@ static void account(sorter *s, int c) {
 
 /* ---- what may run ---- */
 
-static bool before(const gd__cluster *a, const gd__cluster *b) {
-    return a->phase != b->phase ? a->phase < b->phase : a->key < b->key;
+/* Phases one after the other, each in two parts. */
+static int part_of(const sorter *s, int c) { return 2 * s->f->cluster[c].phase + (s->late ? s->late[c] : 0); }
+
+static bool makes_output(const sorter *s, int c) {
+    const gd__cluster *k = &s->f->cluster[c];
+    for (int r = 0; r < k->n_roots; r++)
+        if (s->f->output[k->root[r]]) return true;
+    return false;
+}
+
+static bool before(const sorter *s, int a, int b) {
+    int in_a = part_of(s, a), in_b = part_of(s, b);
+    if (in_a != in_b) return in_a < in_b;
+    bool out_a = s->eager && makes_output(s, a), out_b = s->eager && makes_output(s, b);
+    return out_a != out_b ? out_a : s->f->cluster[a].key < s->f->cluster[b].key;
 }
 
 static void push(sorter *s, int c) {
     int low = 0, high = s->n_ready;
     while (low < high) {
         int mid = (low + high) / 2;
-        if (before(&s->f->cluster[s->ready[mid]], &s->f->cluster[c])) low = mid + 1;
+        if (before(s, s->ready[mid], c)) low = mid + 1;
         else high = mid;
     }
     memmove(s->ready + low + 1, s->ready + low, (size_t)(s->n_ready++ - low) * sizeof *s->ready);
@@ -107,9 +125,9 @@ static void push(sorter *s, int c) {
 }
 
 static int pop(sorter *s) {
-    int best = 0, phase = s->f->cluster[s->ready[0]].phase;
+    int best = 0, part = part_of(s, s->ready[0]);
     int64_t least = s->lean ? live_after(s, s->ready[0]) : 0;
-    for (int i = 1; s->lean && i < s->n_ready && i < LOOK_AHEAD && s->f->cluster[s->ready[i]].phase == phase; i++) {
+    for (int i = 1; s->lean && i < s->n_ready && i < LOOK_AHEAD && part_of(s, s->ready[i]) == part; i++) {
         int64_t live = live_after(s, s->ready[i]);
         if (live >= least) continue;
         least = live;
@@ -135,8 +153,8 @@ static gd_status allocate(sorter *s, size_t n) {
     return GD_OK;
 }
 
-static gd_status sort(const gd__fusion *f, bool lean, int *list, int64_t *peak) {
-    sorter s = {.f = f, .lean = lean};
+static gd_status sort(const gd__fusion *f, const char *late, bool eager, bool lean, int *list, int64_t *peak) {
+    sorter s = {.f = f, .late = late, .eager = eager, .lean = lean};
     GD_TRY(allocate(&s, (size_t)f->n_clusters + 1));
     for (int c = 0; c < f->n_clusters; c++) s.first[c] = -1;
     for (int c = 0; c < f->n_clusters; c++) visit_inputs(&s, c, add_edge);
@@ -154,13 +172,37 @@ static gd_status sort(const gd__fusion *f, bool lean, int *list, int64_t *peak) 
     return GD_OK;
 }
 
-gd_status gd__schedule(const gd__fusion *f, int **order) {
+/* Clusters of phase 0 that need a parameter of that name, themselves or through others: *late, NULL without a name. */
+static gd_status find_late(const gd__fusion *f, const char *prefix, char **late) {
+    size_t nodes = (size_t)gd_graph_count(f->graph) + 1, clusters = (size_t)f->n_clusters + 1;
+    *late = NULL;
+    if (!prefix) return GD_OK;
+    char *waits = gd_arena_alloc(f->arena, nodes);
+    *late = gd_arena_alloc(f->arena, clusters);
+    if (!waits || !*late) GD_FAIL(NOMEM, "plan: no memory for %zu nodes", nodes);
+    memset(*late, 0, clusters);
+    for (gd_node n = 0; n < gd_graph_count(f->graph); n++) { /* inputs come before what reads them */
+        const gd_node_info *i = gd_graph_at(f->graph, n);
+        waits[n] = i->op == GD_OP_PARAM && !strncmp(i->name, prefix, strlen(prefix));
+        for (int k = 0; k < gd_op_arity(i->op); k++) waits[n] |= waits[i->in[k]];
+    }
+    for (int c = 0; c < f->n_clusters; c++)
+        for (int m = 0; f->cluster[c].phase == 0 && m < f->cluster[c].n_members; m++)
+            (*late)[c] |= waits[f->cluster[c].member[m]];
+    return GD_OK;
+}
+
+gd_status gd__schedule(const gd__fusion *f, const char *prefix, bool eager, int **order) {
     size_t bytes = ((size_t)f->n_clusters + 1) * sizeof **order;
     int *written = gd_arena_alloc(f->arena, bytes), *lean = gd_arena_alloc(f->arena, bytes);
     int64_t written_peak, lean_peak;
+    char *late;
     if (!written || !lean) GD_FAIL(NOMEM, "plan: no memory for %d steps", f->n_clusters);
-    GD_TRY(sort(f, false, written, &written_peak));
-    GD_TRY(sort(f, true, lean, &lean_peak));
-    *order = lean_peak < written_peak ? lean : written;
+    GD_TRY(find_late(f, prefix, &late));
+    GD_TRY(sort(f, late, eager, false, written, &written_peak));
+    *order = written;
+    if (eager) return GD_OK;
+    GD_TRY(sort(f, late, false, true, lean, &lean_peak));
+    if (lean_peak < written_peak) *order = lean;
     return GD_OK;
 }

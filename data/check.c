@@ -1,11 +1,11 @@
 /* data/check.c -- what lies at a path, and whether all of it can be decoded. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/io.h"
+#include "data/folder.h"
 #include "data/source.h"
 #include "data/tools.h"
 
@@ -13,42 +13,51 @@ enum { SHOWN = 10 };
 
 /* ---- guessing ---- */
 
-static bool has(const char *folder, const char *name) {
-    char *path = gd_path_join(folder, name);
-    const bool there = path && gd_path_exists(path);
-    free(path);
-    return there;
-}
-
 static bool ends_in_tar(const char *name) {
     const size_t n = strlen(name);
     return n > 4 && !strcmp(name + n - 4, ".tar");
 }
 
-static bool has_shards(const char *folder) {
+/* A folder that cannot be read has none: opening it will say why. */
+static gd_status has_shards(const char *folder, bool *out) {
     char **names = NULL;
     size_t count = 0;
-    bool found = false;
-    if (gd_io_get()->list(folder, &names, &count) != 0) return false; /* opening it will say why */
-    for (size_t i = 0; i < count; i++) found |= ends_in_tar(names[i]);
+    gd_status st = gd__folder_names(folder, &names, &count);
+    if (st == GD_NOMEM) return gd_trace(st, __FILE__, __LINE__);
+    if (st != GD_OK) return GD_OK;
+    for (size_t i = 0; i < count; i++) *out |= ends_in_tar(names[i]);
     gd_io_free_names(names, count);
-    return found;
+    return GD_OK;
 }
 
-static bool shards_below(const char *path, const char *name) {
-    char *folder = gd_path_join(path, name);
-    const bool found = folder && gd_path_is_dir(folder) && has_shards(folder);
+static gd_status find_shards(const char *path, bool *out) {
+    *out = false;
+    GD_TRY(has_shards(path, out));
+    if (*out || !gd__has_folder(path, "train")) return GD_OK;
+    char *folder = gd_path_join(path, "train");
+    if (!folder) GD_FAIL(NOMEM, "%s: no memory for a file name", path);
+    gd_status st = has_shards(folder, out);
     free(folder);
-    return found;
+    return st == GD_OK ? GD_OK : gd_trace(st, __FILE__, __LINE__);
 }
 
-static const char *guess_folder(const char *path) {
-    if (has(path, "trainA") || has(path, "trainB")) return "unpaired";
-    if (has(path, "data_batch_1.bin") || has(path, "cifar-10-batches-bin")) return "cifar10";
-    if (has(path, "train-images-idx3-ubyte") || has(path, "train-images-idx3-ubyte.gz")) return "idx";
-    if (has_shards(path) || shards_below(path, "train")) return "tar";
-    if (has(path, "A") && has(path, "B")) return "pairs";
-    return has(path, "train") && (has(path, "val") || has(path, "test")) ? "pairs" : "folder";
+static const char *guess_by_names(const char *path) {
+    if (gd__has(path, "trainA") || gd__has(path, "trainB")) return "unpaired";
+    if (gd__has(path, "data_batch_1.bin") || gd__has(path, "cifar-10-batches-bin")) return "cifar10";
+    if (gd__has(path, "train-images-idx3-ubyte") || gd__has(path, "train-images-idx3-ubyte.gz")) return "idx";
+    return NULL;
+}
+
+static gd_status guess_folder(const char *path, const char **source) {
+    bool shards;
+    *source = guess_by_names(path);
+    if (*source) return GD_OK;
+    GD_TRY(find_shards(path, &shards));
+    if (shards) *source = "tar";
+    else if (gd__has(path, "A") && gd__has(path, "B")) *source = "pairs";
+    else if (gd__has(path, "train") && (gd__has(path, "val") || gd__has(path, "test"))) *source = "pairs";
+    else *source = "folder";
+    return GD_OK;
 }
 
 gd_status gd_data_guess(const char *path, const char **source) {
@@ -56,7 +65,7 @@ gd_status gd_data_guess(const char *path, const char **source) {
     int fd;
     uint64_t size;
     if (gd_path_is_dir(path)) {
-        *source = guess_folder(path);
+        GD_TRY(guess_folder(path, source));
         return GD_OK;
     }
     GD_TRY(gd_file_open(path, &fd, &size));
@@ -70,8 +79,9 @@ gd_status gd_data_guess(const char *path, const char **source) {
 
 /* ---- checking ---- */
 
-static gd_status note(gd_data_report *r, int part, int64_t index) {
+static gd_status note(gd_data_report *r, gd_status why, int part, int64_t index) {
     char *grown;
+    if (why == GD_NOMEM) return gd_trace(why, __FILE__, __LINE__); /* says nothing about the sample */
     if (r->bad++ >= SHOWN) return GD_OK;
     if (asprintf(&grown, "%spart %d, sample %" PRId64 ": %s\n", r->errors ? r->errors : "", part, index,
                  gd_error_message()) < 0)
@@ -81,13 +91,20 @@ static gd_status note(gd_data_report *r, int part, int64_t index) {
     return GD_OK;
 }
 
+static gd_status check_part(const gd_dataset *d, int part, void *sample, gd_data_report *out) {
+    for (int64_t i = 0; i < d->part_count[part]; i++, out->samples++) {
+        gd_status st = gd_dataset_get(d, part, i, 0, sample);
+        if (st != GD_OK) GD_TRY(note(out, st, part, i));
+    }
+    return GD_OK;
+}
+
 gd_status gd_data_check(const gd_dataset *d, gd_data_report *out) {
     *out = (gd_data_report){0};
     for (int p = 0; p < d->parts; p++) {
         void *sample = malloc(gd_sample_bytes(d->shape[p]));
-        gd_status st = sample ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "%s: no memory for a sample", d->where);
-        for (int64_t i = 0; i < d->part_count[p] && st == GD_OK; i++, out->samples++)
-            if (gd_dataset_get(d, p, i, 0, sample) != GD_OK) st = note(out, p, i);
+        if (!sample) GD_FAIL(NOMEM, "%s: no memory for a sample", d->where);
+        gd_status st = check_part(d, p, sample, out);
         free(sample);
         if (st != GD_OK) return gd_trace(st, __FILE__, __LINE__);
     }

@@ -34,24 +34,17 @@ static gd_status check_folder(const char *path) {
     GD_FAIL(DATA, "%s: is no folder; expected a folder of two domains; check data.path and data.source", path);
 }
 
-static bool has_folder(const char *path, const char *name) {
-    char *whole = gd_path_join(path, name);
-    const bool there = whole && gd_path_is_dir(whole);
-    free(whole);
-    return there;
-}
-
 /* The sub-folder of `path` for a half, or NULL. */
 static const char *half_of(const char *path, bool test) {
     static const char *const train[] = {"train", NULL}, *const held_out[] = {"test", "val", NULL};
     const char *const *n = test ? held_out : train;
-    while (*n && !has_folder(path, *n)) n++;
+    while (*n && !gd__has_folder(path, *n)) n++;
     return *n;
 }
 
 /* Both of a and b below root must be there. */
 static gd_status two_folders(domains *s, const char *root, const char *a, const char *b) {
-    const bool has_a = has_folder(root, a), has_b = has_folder(root, b);
+    const bool has_a = gd__has_folder(root, a), has_b = gd__has_folder(root, b);
     if (!has_a || !has_b)
         GD_FAIL(DATA, "%s: %s is there, but no %s; expected both folders, one of each domain", root, has_a ? a : b,
                 has_a ? b : a);
@@ -77,20 +70,20 @@ static gd_status halves_below(domains *s, const char *path, bool test) {
 
 static gd_status find_pairs(domains *s, const char *path, bool test) {
     GD_TRY(check_folder(path));
-    if (has_folder(path, "trainA") || has_folder(path, "trainB"))
+    if (gd__has_folder(path, "trainA") || gd__has_folder(path, "trainB"))
         GD_FAIL(DATA,
                 "%s: has folders trainA and trainB: pictures without partners; expected pairs; set data.source to "
                 "unpaired",
                 path);
     const char *half = half_of(path, test);
-    if (!half && (has_folder(path, "A") || has_folder(path, "B"))) {
+    if (!half && (gd__has_folder(path, "A") || gd__has_folder(path, "B"))) {
         GD_TRY(halves_below(s, path, test));
         return GD_OK;
     }
     if (!half && test) GD_FAIL(NOINPUT, "%s: no held-out half; expected a sub-folder test or val", path);
     if (half) GD_TRY(join(path, half, &s->two.root[0]));
     else if (!(s->two.root[0] = strdup(path))) GD_FAIL(NOMEM, "%s: no memory for its name", path);
-    if (!has_folder(s->two.root[0], "A") && !has_folder(s->two.root[0], "B")) {
+    if (!gd__has_folder(s->two.root[0], "A") && !gd__has_folder(s->two.root[0], "B")) {
         s->joined = true;
         return GD_OK;
     }
@@ -104,7 +97,7 @@ static gd_status find_pairs(domains *s, const char *path, bool test) {
 static gd_status find_unpaired(domains *s, const char *path, bool test) {
     const char *a = test ? "testA" : "trainA", *b = test ? "testB" : "trainB";
     GD_TRY(check_folder(path));
-    if (!has_folder(path, a) && !has_folder(path, b)) {
+    if (!gd__has_folder(path, a) && !gd__has_folder(path, b)) {
         if (test) GD_FAIL(NOINPUT, "%s: no held-out half; expected folders testA and testB", path);
         GD_FAIL(DATA,
                 "%s: has neither trainA nor trainB; expected a folder of each domain by these names; check data.path "

@@ -38,6 +38,13 @@ uint64_t gd__folder_identify(const gd__file_list *l);
 void gd__folder_cut(gd__file_list *l, int64_t count); /* to the first `count` */
 void gd__file_list_free(gd__file_list *list);
 
+/* ---- names ---- */
+
+bool gd__has(const char *folder, const char *name);        /* anything of this name */
+bool gd__has_folder(const char *folder, const char *name); /* a folder of this name */
+/* All names in a folder; owner: caller, gd_io_free_names. Errors: DATA (cannot be read), NOMEM. */
+GD_CHECKED gd_status gd__folder_names(const char *path, char ***names, size_t *count);
+
 /* ---- two folders, one of each domain ---- */
 
 typedef struct gd__two {

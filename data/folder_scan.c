@@ -132,8 +132,7 @@ static gd_status read_folder(scan *s, const char *path, const char *below, const
     size_t count = 0;
     gd_status status = GD_OK;
     GD_TRY(check_loop(path, &here));
-    if (gd_io_get()->list(path, &names, &count) != 0)
-        GD_FAIL(DATA, "%s: the folder cannot be read (%s); check its permissions", path, strerror(errno));
+    GD_TRY(gd__folder_names(path, &names, &count));
     for (size_t i = 0; i < count && status == GD_OK; i++) {
         if (names[i][0] == '.') {
             s->hidden++;

@@ -109,20 +109,13 @@ done:
     return st;
 }
 
-static bool has_pairs(const char *folder) {
-    char *a = gd_path_join(folder, "A"), *b = gd_path_join(folder, "B");
-    const bool both = a && b && gd_path_is_dir(a) && gd_path_is_dir(b);
-    free(a);
-    free(b);
-    return both;
-}
-
 gd_status gd_data_pack(const char *folder, const char *file, int64_t *samples) {
     const uint8_t zeros[2 * GD__TAR_BLOCK] = {0};
+    const bool pairs = gd__has_folder(folder, "A") && gd__has_folder(folder, "B");
     gd__output o;
     gd_status st;
     GD_TRY(gd__output_open(file, &o));
-    GD_TRY_TO(done, has_pairs(folder) ? pack_pairs(&o, folder, samples) : pack_single(&o, folder, samples));
+    GD_TRY_TO(done, pairs ? pack_pairs(&o, folder, samples) : pack_single(&o, folder, samples));
     GD_TRY_TO(done, gd__output_put(&o, zeros, sizeof zeros));
     GD_TRY_TO(done, gd__output_commit(&o));
 done:

@@ -6,7 +6,6 @@
  * Other endings are left out. Opening reads all headers; later a picture is one read at its place. */
 #include "data/tar.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +16,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "data/folder.h"
 #include "data/image_internal.h"
 #include "data/source.h"
 
@@ -325,8 +325,7 @@ static gd_status list_shards(tar_set *s, const char *folder) {
     char **names = NULL;
     size_t count = 0;
     gd_status st = GD_OK;
-    if (gd_io_get()->list(folder, &names, &count) != 0)
-        GD_FAIL(DATA, "%s: the folder cannot be read (%s); check its permissions", folder, strerror(errno));
+    GD_TRY(gd__folder_names(folder, &names, &count));
     for (size_t i = 0; i < count && st == GD_OK; i++)
         if (named_tar(names[i])) st = add_shard(s, gd_path_join(folder, names[i]));
     gd_io_free_names(names, count);

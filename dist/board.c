@@ -7,9 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { ALIGN = 64, SPINS = 20000 }; /* some tens of microseconds */
+enum { ALIGN = 64, SPINS = 20000 /* some tens of microseconds */, NAP = 200000 /* nanoseconds */ };
 
 gd_status gd__mpi_check(int code, const char *call, const char *file, int line) {
     char text[MPI_MAX_ERROR_STRING] = "unknown error";
@@ -86,15 +87,45 @@ void gd__board_free(gd__board *b) {
     free(b);
 }
 
+static void sleep_on(_Atomic unsigned *word, unsigned value, long nanoseconds) {
+    struct timespec limit = {.tv_nsec = nanoseconds};
+    syscall(SYS_futex, word, FUTEX_WAIT, value, nanoseconds ? &limit : NULL, NULL, 0);
+}
+
+static void pause_briefly(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+}
+
 static void wait_for_round(gd__board *b, unsigned round) {
     for (int i = 0; b->spin && i < SPINS; i++) {
         if (atomic_load_explicit(&b->meeting->round, memory_order_acquire) != round) return;
-#if defined(__x86_64__)
-        __builtin_ia32_pause();
-#endif
+        pause_briefly();
     }
-    while (atomic_load_explicit(&b->meeting->round, memory_order_acquire) == round)
-        syscall(SYS_futex, &b->meeting->round, FUTEX_WAIT, round, NULL, NULL, 0);
+    while (atomic_load_explicit(&b->meeting->round, memory_order_acquire) == round) {
+        bool busy = b->meanwhile && b->meanwhile(b->ctx);
+        sleep_on(&b->meeting->round, round, busy ? NAP : 0);
+    }
+}
+
+unsigned gd__board_news(const gd__board *b) {
+    return atomic_load_explicit(&b->meeting->news, memory_order_acquire);
+}
+
+void gd__board_tell(gd__board *b) {
+    atomic_fetch_add(&b->meeting->news, 1);
+    if (atomic_load(&b->meeting->sleepers)) syscall(SYS_futex, &b->meeting->news, FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
+}
+
+void gd__board_sleep(gd__board *b, unsigned news, long nanoseconds) {
+    for (int i = 0; b->spin && i < SPINS; i++) {
+        if (gd__board_news(b) != news) return;
+        pause_briefly();
+    }
+    atomic_fetch_add(&b->meeting->sleepers, 1); /* before the kernel compares: who tells after that wakes us */
+    sleep_on(&b->meeting->news, news, nanoseconds);
+    atomic_fetch_sub(&b->meeting->sleepers, 1);
 }
 
 void gd__board_meet(gd__board *b) {

@@ -18,6 +18,8 @@ enum { GD__SLOT = 64 * 1024 };
 typedef struct gd__meeting { /* in shared memory */
     _Alignas(64) _Atomic unsigned arrived;
     _Alignas(64) _Atomic unsigned round;
+    _Alignas(64) _Atomic unsigned news; /* counts calls of gd__board_tell */
+    _Atomic unsigned sleepers;          /* who waits for news             */
 } gd__meeting;
 
 typedef struct gd__board {
@@ -28,6 +30,10 @@ typedef struct gd__board {
     gd__pulse **pulse; /* per rank */
     char **slot;    /* per rank: two slots, used in turn */
     unsigned turn;
+    /* While a rank waits here: goes on with what is under way in the background. True: there is more to do, so
+     * it must not sleep for long. NULL: nothing ever is. */
+    bool (*meanwhile)(void *ctx);
+    void *ctx;
 } gd__board;
 
 /* Collective over host. Errors: MPI, NOMEM. */
@@ -35,6 +41,11 @@ GD_CHECKED gd_status gd__board_new(MPI_Comm host, gd__board **out);
 void gd__board_free(gd__board *b); /* collective over host */
 /* Returns when all ranks of the host have called it; what they wrote before is visible. */
 void gd__board_meet(gd__board *b);
+/* Waiting for something else than a meeting: read the count of news, look whether the thing is there, and if not, sleep
+ * until there are other news (somebody told) or `nanoseconds` have passed. */
+unsigned gd__board_news(const gd__board *b);
+void gd__board_tell(gd__board *b); /* what this rank wrote before is seen by those who wake */
+void gd__board_sleep(gd__board *b, unsigned news, long nanoseconds);
 /* all: size x bytes, in host rank order. bytes <= GD__SLOT. */
 void gd__board_allgather(gd__board *b, const void *mine, size_t bytes, void *all);
 

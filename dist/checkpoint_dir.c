@@ -96,10 +96,11 @@ void gd_checkpoint_list_free(char **paths, int count) {
     free(paths);
 }
 
+/* Also when that cannot be told just now: who opens it will hear why. */
 static bool is_committed(const char *path) {
     char manifest[GD__PATH];
     return snprintf(manifest, sizeof manifest, "%s/%s", path, GD__MANIFEST) < (int)sizeof manifest &&
-           gd_path_exists(manifest);
+           !gd__is_missing(manifest);
 }
 
 static gd_status list_names(const char *dir, char ***names, size_t *count) {

@@ -35,6 +35,7 @@ void gd__layout_scatter_part(const gd__layout *l, const float *in, int64_t first
 /* Hash of the bytes of a tensor in file order: XXH3-64 of each piece with the hash of the pieces
  * before it as seed (0 at the start). It needs no state on the heap, so it cannot fail. */
 uint64_t gd__data_hash_add(uint64_t so_far, const float *piece, size_t n);
+bool gd__all_finite(const float *x, size_t n);
 /* What one tensor, and the counters, add to the state hash. */
 uint64_t gd__tensor_term(const char *name, gd_shape file_shape, uint64_t data_hash);
 uint64_t gd__counter_term(const gd_counters *c);
@@ -89,6 +90,7 @@ typedef struct gd__save {
     size_t report_bytes;
     uint64_t data_bytes;     /* of all tensors                                                 */
     char final[GD__PATH], temporary[GD__PATH];
+    bool only_finite;        /* another number is an error: NUMERIC                            */
     /* Optional, for tensors that are not in memory: values of tensor i of s, valid until the next call. */
     gd_status (*fetch)(void *ctx, int i, const float **data);
     void *ctx;

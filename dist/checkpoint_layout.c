@@ -219,3 +219,16 @@ uint64_t gd_state_hash(const gd_state *s) {
         if (!s->tensor[i].spread) sum += gd_state_term(&s->tensor[i], s->tensor[i].data);
     return sum;
 }
+
+/* All bits of the exponent are set in NaN and infinity alone, so they are the largest as numbers, too. */
+bool gd__all_finite(const float *x, size_t n) {
+    int32_t largest = 0;
+#pragma omp simd reduction(max : largest)
+    for (size_t i = 0; i < n; i++) {
+        int32_t bits;
+        memcpy(&bits, &x[i], sizeof bits);
+        bits &= INT32_MAX;
+        largest = bits > largest ? bits : largest;
+    }
+    return largest < 0x7f800000;
+}

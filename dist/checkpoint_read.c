@@ -230,19 +230,6 @@ close:
 
 /* ---- verifying ---- */
 
-/* All bits of the exponent are set in NaN and infinity alone, so they are the largest as numbers, too. */
-static bool all_finite(const float *x, size_t n) {
-    int32_t largest = 0;
-#pragma omp simd reduction(max : largest)
-    for (size_t i = 0; i < n; i++) {
-        int32_t bits;
-        memcpy(&bits, &x[i], sizeof bits);
-        bits &= INT32_MAX;
-        largest = bits > largest ? bits : largest;
-    }
-    return largest < 0x7f800000;
-}
-
 typedef struct scan {
     const gd_checkpoint *k;
     const char *path;
@@ -271,7 +258,7 @@ static gd_status scan_tensor(const scan *s, int i) {
         GD_TRY(gd_file_pread(s->fd, s->path, piece, n * sizeof *piece, s->k->at[i] + (uint64_t)at * sizeof *piece));
         gd_hasher_add(s->hasher, piece, n * sizeof *piece);
         hash = gd__data_hash_add(hash, piece, n);
-        if (!all_finite(piece, n)) s->report->finite = false;
+        if (!gd__all_finite(piece, n)) s->report->finite = false;
     }
     if (hash != t->hash) return damaged_tensor(s->path, s->k, i);
     s->report->state_hash += gd__tensor_term(t->name, t->shape, hash);

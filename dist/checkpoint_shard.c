@@ -1,6 +1,7 @@
 /* dist/checkpoint_shard.c -- writing one shard: header, tensors, fsync. Hashes are of what was meant. */
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,14 @@ static gd_status put(shard_file *f, const void *data, size_t bytes) {
     return gd_file_write_fd(f->fd, f->path, data, bytes);
 }
 
+static gd_status not_finite(const gd__save *j, const gd_state_tensor *t, const float *piece) {
+    while (isfinite(*piece)) piece++;
+    GD_FAIL(NUMERIC,
+            "step %lld: a value of tensor '%s' is %s, so nothing is saved; lower the learning rate, clip gradients "
+            "(optimizer.*.clip_norm), or go on from an older checkpoint with another seed",
+            (long long)j->s->counters.step, t->name, isnan(*piece) ? "not a number" : "infinite");
+}
+
 static gd_status put_tensor(shard_file *f, const gd__save *j, int i, uint64_t *hash) {
     const gd_state_tensor *t = gd__save_tensor(j, i);
     gd__layout l;
@@ -33,6 +42,7 @@ static gd_status put_tensor(shard_file *f, const gd__save *j, int i, uint64_t *h
     for (int64_t at = 0; at < count; at += GD__PIECE) {
         size_t n = count - at < GD__PIECE ? (size_t)(count - at) : GD__PIECE;
         gd__layout_gather(&l, data, at, n, piece);
+        if (j->only_finite && !gd__all_finite(piece, n)) return not_finite(j, t, piece);
         *hash = gd__data_hash_add(*hash, piece, n);
         GD_TRY(put(f, piece, n * sizeof *piece));
     }

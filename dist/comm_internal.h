@@ -28,12 +28,24 @@ struct gd_comm {
     uint64_t label;       /* of this rank, without collective              */
     uint64_t steps;       /* gd__pulse.steps                               */
     struct gd__check *check; /* per rank; NULL: collectives are not compared */
+    /* Reductions under way, a list that reduce.c keeps and goes on with; NULL: none. */
+    struct gd_reducer *busy;
+    bool (*advance)(gd_comm *c); /* NULL until there is a reducer */
+    bool advancing;
+    int64_t looked;       /* when the trainer last went on with them, nanoseconds */
     /* of comm.c, for sums */
     void *gathered;       /* size x piece bytes  */
     float *packed;        /* piece bytes         */
     const float **leaf;   /* n_leaves pointers   */
     size_t n_leaves;
 };
+
+/* Goes on with what is under way in the background, as far as that can be done at once: whoever waits calls it again and
+ * again, for others may wait for what this rank has to pass on. True: there is more to do. */
+static inline bool gd__comm_advance(gd_comm *c) {
+    if (!c->busy || c->advancing) return false;
+    return c->advance(c);
+}
 
 /* Memory for sums of c->size parts, and for checks. Providers call it last. Errors: NOMEM, USAGE. */
 GD_CHECKED gd_status gd__comm_make_room(gd_comm *c);

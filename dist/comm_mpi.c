@@ -8,15 +8,22 @@
 
 #include "dist/tree.h"
 
-gd_status gd__mpi_wait(MPI_Request *request) {
+void gd__mpi_nap(int tries) {
+    if (tries < 50) return;
+    nanosleep(&(struct timespec){.tv_nsec = tries < 1000 ? 2000 : 50000}, NULL);
+}
+
+gd_status gd__mpi_wait(gd_comm *c, MPI_Request *request) {
     for (int tries = 0;; tries++) {
         int done;
         GD_MPI(MPI_Test(request, &done, MPI_STATUS_IGNORE));
         if (done) return GD_OK;
-        if (tries < 50) continue;
-        nanosleep(&(struct timespec){.tv_nsec = tries < 1000 ? 2000 : 50000}, NULL);
+        gd__comm_advance(c);
+        gd__mpi_nap(tries);
     }
 }
+
+static bool meanwhile(void *c) { return gd__comm_advance(c); }
 
 static gd_status mpi_bcast(gd_comm *c, int root, void *data, size_t bytes) {
     char *at = data;
@@ -24,7 +31,7 @@ static gd_status mpi_bcast(gd_comm *c, int root, void *data, size_t bytes) {
         size_t now = bytes < most ? bytes : most;
         MPI_Request request;
         GD_MPI(MPI_Ibcast(at, (int)now, MPI_BYTE, root, c->mpi->world, &request));
-        GD_TRY(gd__mpi_wait(&request));
+        GD_TRY(gd__mpi_wait(c, &request));
         at += now;
         bytes -= now;
     }
@@ -39,7 +46,7 @@ static gd_status mpi_allgather(gd_comm *c, const void *mine, size_t bytes, void 
     }
     if (bytes > INT32_MAX) GD_FAIL(INTERNAL, "allgather of %zu bytes a rank", bytes);
     GD_MPI(MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, c->mpi->world, &request));
-    return gd__mpi_wait(&request);
+    return gd__mpi_wait(c, &request);
 }
 
 static gd_status mpi_ibcast_start(gd_comm *c, void *data, size_t bytes) {
@@ -50,7 +57,7 @@ static gd_status mpi_ibcast_start(gd_comm *c, void *data, size_t bytes) {
 
 static gd_status mpi_ibcast_finish(gd_comm *c) {
     if (c->mpi->plan == MPI_REQUEST_NULL) GD_FAIL(INTERNAL, "no broadcast was started");
-    return gd__mpi_wait(&c->mpi->plan);
+    return gd__mpi_wait(c, &c->mpi->plan);
 }
 
 static void mpi_abort(gd_comm *c, int exit_code) { MPI_Abort(c->mpi->world, exit_code); }
@@ -60,6 +67,8 @@ static void mpi_free(gd_comm *c) {
     for (int w = 0; w < GD__WINDOWS_MAX; w++)
         if (m->window[w] != MPI_WIN_NULL) MPI_Win_free(&m->window[w]);
     gd__board_free(m->board);
+    if (m->bulk_leaders != MPI_COMM_NULL) MPI_Comm_free(&m->bulk_leaders);
+    if (m->bulk_world != MPI_COMM_NULL) MPI_Comm_free(&m->bulk_world);
     if (m->leaders != MPI_COMM_NULL) MPI_Comm_free(&m->leaders);
     if (m->host != MPI_COMM_NULL) MPI_Comm_free(&m->host);
     if (m->world != MPI_COMM_NULL) MPI_Comm_free(&m->world);
@@ -125,7 +134,11 @@ static gd_status split(gd_comm *c, int host) {
     GD_MPI(MPI_Comm_rank(m->host, &c->host_rank));
     GD_MPI(MPI_Comm_size(m->host, &c->host_size));
     GD_MPI(MPI_Comm_split(m->world, c->host_rank ? MPI_UNDEFINED : 0, c->rank, &m->leaders));
-    if (m->leaders != MPI_COMM_NULL) GD_MPI(MPI_Comm_size(m->leaders, &c->hosts));
+    if (m->leaders != MPI_COMM_NULL) {
+        GD_MPI(MPI_Comm_size(m->leaders, &c->hosts));
+        GD_MPI(MPI_Comm_dup(m->leaders, &m->bulk_leaders));
+    }
+    GD_MPI(MPI_Comm_dup(m->world, &m->bulk_world));
     GD_MPI(MPI_Bcast(&c->hosts, 1, MPI_INT, 0, m->host));
     /* Rank r is number r mod size of host r div size, on every host? */
     int first = c->rank, fits, all;
@@ -135,6 +148,8 @@ static gd_status split(gd_comm *c, int host) {
     GD_MPI(MPI_Allreduce(&fits, &all, 1, MPI_INT, MPI_MIN, m->world));
     m->blocks = all;
     GD_TRY(gd__board_new(m->host, &m->board));
+    m->board->meanwhile = meanwhile;
+    m->board->ctx = c;
     c->pulse = m->board->pulse;
     return name_hosts(c);
 }
@@ -158,7 +173,8 @@ gd_status gd__comm_mpi_as(int host, gd_comm **out) {
         free(m);
         GD_FAIL(NOMEM, "communicator: no memory");
     }
-    *m = (gd__mpi){.world = MPI_COMM_NULL, .host = MPI_COMM_NULL, .leaders = MPI_COMM_NULL, .plan = MPI_REQUEST_NULL};
+    *m = (gd__mpi){.world = MPI_COMM_NULL, .host = MPI_COMM_NULL, .leaders = MPI_COMM_NULL, .plan = MPI_REQUEST_NULL,
+                   .bulk_world = MPI_COMM_NULL, .bulk_leaders = MPI_COMM_NULL};
     for (int w = 0; w < GD__WINDOWS_MAX; w++) m->window[w] = MPI_WIN_NULL;
     *c = (gd_comm){.provider = &mpi, .mpi = m};
     GD_TRY_TO(fail, init(m));

@@ -11,6 +11,7 @@ typedef struct gd__mpi {
     bool owns;            /* MPI was initialised here                                                */
     MPI_Comm world, host; /* duplicates of our own                                                   */
     MPI_Comm leaders;     /* host rank 0 of every host; MPI_COMM_NULL on others                      */
+    MPI_Comm bulk_world, bulk_leaders; /* the same, for gradients: their messages and those of collectives never mix */
     bool blocks;          /* every host holds equally many neighbouring ranks, a power of two: its
                              sum is a node of the tree                                               */
     gd__board *board;     /* of this host                                                            */
@@ -19,10 +20,13 @@ typedef struct gd__mpi {
      * have given back are freed when the next one is made, and at the end. */
     MPI_Win window[GD__WINDOWS_MAX];
     uint64_t given_back;  /* a bit a window */
+    int reducers;         /* made so far */
 } gd__mpi;
 
-/* Waits without keeping the core from ranks that still compute. */
-GD_CHECKED gd_status gd__mpi_wait(MPI_Request *request);
+/* Waits without keeping the core from ranks that still compute; what is under way in the background goes on. */
+GD_CHECKED gd_status gd__mpi_wait(gd_comm *c, MPI_Request *request);
+/* Between two looks at something that another host must send; tries: looks so far. */
+void gd__mpi_nap(int tries);
 
 /* Shared memory of this host, part: as gd__window_new. *number: for gd__mpi_give_back. Collective. */
 GD_CHECKED gd_status gd__mpi_window(gd__mpi *m, size_t bytes, void **part, int *number);

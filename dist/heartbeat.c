@@ -8,7 +8,7 @@
 
 #include "base/io.h"
 
-enum { PATH_ROOM = 4096, LINE_ROOM = 160, FILE_LIMIT = 1 << 20 };
+enum { PATH_ROOM = 4096, LINE_ROOM = 160 };
 
 char *gd__heartbeat_path(const gd__heartbeat *h, int leader, char *out, size_t room) {
     snprintf(out, room, "%s/ranks-from-%06d", h->folder, leader);
@@ -45,17 +45,30 @@ gd_status gd__heartbeat_write(gd__heartbeat *h, int leader, const char *host, co
     return st;
 }
 
-/* A line of a rank. How old the file is counts for when the rank moved. It does not for when it lived: a file system that was
- * away for a while makes all files old; only a file that stays as it is while others can be read says something. */
-static bool read_rank(const char *line, gd__sight *s, int size, double now, double age) {
+bool gd__heartbeat_head_parse(const char *line, gd__heartbeat_head *h) {
+    h->host[0] = '\0';
+    return sscanf(line, "gandist-heartbeat 1 %" SCNx64 " %" SCNu64 " %63[^\n]", &h->start, &h->written, h->host) >= 2;
+}
+
+bool gd__heartbeat_rank_parse(const char *line, int *rank, gd__sight *s, double *still, double *silent) {
     gd__sight x = {.known = true};
-    double still, silent;
-    int rank, watched;
-    if (sscanf(line, "%d %" SCNu64 " %" SCNx64 " %lf %lf %d %" SCNd64, &rank, &x.arrived, &x.label, &still, &silent,
+    int watched;
+    if (sscanf(line, "%d %" SCNu64 " %" SCNx64 " %lf %lf %d %" SCNd64, rank, &x.arrived, &x.label, still, silent,
                &watched, &x.process) != 7 ||
-        rank < 0 || rank >= size || !(still >= 0) || !(silent >= 0))
+        *rank < 0 || !(*still >= 0) || !(*silent >= 0))
         return false;
     x.watched = watched;
+    *s = x;
+    return true;
+}
+
+/* How old the file is counts for when the rank moved. It does not for when it lived: a file system that was away for a
+ * while makes all files old; only a file that stays as it is while others can be read says something. */
+static bool read_rank(const char *line, gd__sight *s, int size, double now, double age) {
+    gd__sight x;
+    double still, silent;
+    int rank;
+    if (!gd__heartbeat_rank_parse(line, &rank, &x, &still, &silent) || rank >= size) return false;
     x.moved = now - still - age;
     x.lived = now - silent;
     s[rank] = x;
@@ -67,14 +80,15 @@ bool gd__heartbeat_read(const gd__heartbeat *h, int leader, gd__sight *s, int si
     char path[PATH_ROOM], *line, *rest = NULL;
     void *text = NULL;
     size_t bytes;
-    uint64_t start;
-    bool ok = gd_file_read(gd__heartbeat_path(h, leader, path, sizeof path), FILE_LIMIT, &text, &bytes) == GD_OK;
-    if (!ok) {
+    gd__heartbeat_head head;
+    gd__heartbeat_path(h, leader, path, sizeof path);
+    if (gd_file_read(path, GD__HEARTBEAT_LIMIT, &text, &bytes) != GD_OK) {
         gd_error_clear();
         return false;
     }
     line = strtok_r(text, "\n", &rest);
-    ok = line && sscanf(line, "gandist-heartbeat 1 %" SCNx64 " %" SCNu64, &start, number) == 2 && start == h->start;
+    bool ok = line && gd__heartbeat_head_parse(line, &head) && head.start == h->start;
+    if (ok) *number = head.written;
     for (line = ok ? strtok_r(NULL, "\n", &rest) : NULL; line; line = strtok_r(NULL, "\n", &rest))
         ok = read_rank(line, s, size, now, age) && ok;
     free(text);

@@ -1,5 +1,5 @@
-/* dist/heartbeat.h -- what the watchdogs of different hosts know of each other: a small file per host, in the run
- * folder. Folder-internal.
+/* dist/heartbeat.h -- what the watchdogs of different hosts, and people (gd_watchdog_look), know of each rank: a small
+ * file per host, in the run folder. Folder-internal.
  *
  * One line for the host, one a rank; written anew in place of the old one every few seconds, never synced. Times are
  * ages, so that clocks need not agree. */
@@ -13,6 +13,16 @@ typedef struct gd__heartbeat {
     uint64_t start;   /* of this start of the run: files of earlier ones are of no use */
     uint64_t written; /* how often, by this rank                                       */
 } gd__heartbeat;
+
+enum { GD__HEARTBEAT_LIMIT = 1 << 20 }; /* bytes of a file */
+typedef struct gd__heartbeat_head {
+    uint64_t start, written;
+    char host[64];
+} gd__heartbeat_head;
+/* The two kinds of lines. still, silent: seconds since the rank moved, and since its watchdog looked. false: it is no
+ * such line. Of s the members moved and lived are not set. */
+bool gd__heartbeat_head_parse(const char *line, gd__heartbeat_head *h);
+bool gd__heartbeat_rank_parse(const char *line, int *rank, gd__sight *s, double *still, double *silent);
 
 /* Where the host with this leader writes. Returns out. */
 char *gd__heartbeat_path(const gd__heartbeat *h, int leader, char *out, size_t room);

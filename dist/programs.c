@@ -58,17 +58,29 @@ bool gd__kind_needed(const gd_trainer *t, gd_step_kind k, int version) {
     return kind_in_schedule(t, k) && (version == GD__PLAIN || both);
 }
 
-static gd_status compile(const gd_trainer *t, gd_step_graph *g, const char *name, gd_program **out) {
-    gd_program_opts o = {.precision = t->config.precision, .name = name};
+static gd_status compile(gd_step_graph *g, const gd_trainer *t, gd_program_opts o, gd_program **out) {
+    o.precision = t->config.precision;
     gd_status st = gd_program_make(g->graph, t->config.executor, g->n_outputs, g->outputs, &o, out);
     gd_step_graph_free(g);
     return st;
 }
 
+/* For the exchange of gradients to go on beside programs: those come early, and where the update of G is before this
+ * kind, what D makes of real images comes first. */
+static gd_program_opts order_of(const gd_trainer *t, gd_step_kind k) {
+    const gd_schedule_spec *s = &t->config.schedule;
+    bool others = t->shards > t->local, one = s->d_steps == 1 && s->adaptive.kind == GD_ADAPTIVE_NONE;
+    gd_program_opts o = {.name = gd_step_kind_text(k)};
+    if (!t->config.overlap || !others) return o;
+    o.eager = true;
+    if (one && (k == GD_STEP_D || k == GD_STEP_DG_SHARED)) o.late = "G";
+    return o;
+}
+
 gd_status gd__make_program(const gd_trainer *t, gd_step_kind k, int version, gd_program **out) {
     gd_step_graph g;
     GD_TRY(gd_gan_step(t->gan, k, version == GD__PENALISED, t->shards, &g));
-    return compile(t, &g, gd_step_kind_text(k), out);
+    return compile(&g, t, order_of(t, k), out);
 }
 
 /* The public pix2pix code translates with the statistics of the image at hand and with dropout. */
@@ -80,10 +92,10 @@ gd_status gd__make_sampler(const gd_trainer *t, int direction, gd_program **out)
     if (s->topology == GD_TOPOLOGY_CLASSIFIER || (direction > 0 && s->topology != GD_TOPOLOGY_TWO_WAY)) return GD_OK;
     if (s->topology == GD_TOPOLOGY_NOISE) {
         GD_TRY(gd_gan_sampler(t->gan, GD__SAMPLER_BATCH, false, &g));
-        return compile(t, &g, "sampler", out);
+        return compile(&g, t, (gd_program_opts){.name = "sampler"}, out);
     }
     GD_TRY(gd_gan_translator(t->gan, direction, 1, s->generator.height, s->generator.width_px, paired, paired, &g));
-    return compile(t, &g, "translator", out);
+    return compile(&g, t, (gd_program_opts){.name = "translator"}, out);
 }
 
 void gd__sampler_room(const gd_trainer *t, size_t *in, size_t *out) {
@@ -177,6 +189,54 @@ static gd_status bind(gd_trainer *t, const gd_program *p, gd_instance *i, int64_
     return GD_OK;
 }
 
+/* ---- beside the exchange ---- */
+
+static gd_status between_steps(void *programs) {
+    gd_reducer_progress(((gd__kind_programs *)programs)->trainer->comm);
+    return GD_OK;
+}
+
+/* Of the last local shard: the others have come as far. The first gradient of a group begins the round. */
+static gd_status output_done(void *programs, int binding) {
+    const gd__kind_programs *p = programs;
+    gd_trainer *t = p->trainer;
+    if (p->gradient[binding] < 0) return GD_OK;
+    const gd__slot *s = &t->slot[p->gradient[binding]];
+    gd_reducer *r = t->group[s->group].reducer;
+    if (!gd_reducer_is_open(r)) GD_TRY(gd_reducer_open(r, t->sliced));
+    gd_reducer_ready(r, s->offset, s->offset + gd__padded(s->count));
+    return GD_OK;
+}
+
+/* Sets of bindings, and which are gradients. */
+static gd_status sort_bindings(const gd_trainer *t, gd__kind_programs *p, signed char **set) {
+    const gd_binding *b;
+    int n = gd_program_bindings(p->program, &b);
+    p->gradient = calloc((size_t)n + 1, sizeof *p->gradient);
+    *set = malloc((size_t)n + 1);
+    if (!p->gradient || !*set) GD_FAIL(NOMEM, "program: no memory for %d names", n);
+    for (int k = 0; k < n; k++) {
+        bool grad = !strncmp(b[k].name, "grad:", 5);
+        const gd__slot *s = find_slot(t, grad ? b[k].name + 5 : b[k].name);
+        p->gradient[k] = s && grad ? (int)(s - t->slot) : -1;
+        (*set)[k] = (signed char)(!s || s->info->buffer ? -1 : grad ? GD__SET_GRADS(s->group) : GD__SET_PARAMS(s->group));
+    }
+    return GD_OK;
+}
+
+static gd_status let_overlap(gd_trainer *t, gd__kind_programs *p) {
+    signed char *set = NULL;
+    p->trainer = t;
+    gd_status st = sort_bindings(t, p, &set);
+    for (int64_t l = 0; l < t->local && st == GD_OK; l++) {
+        gd_run_hooks h = {.ctx = p, .between = between_steps, .done = l == t->local - 1 ? output_done : NULL};
+        gd_instance_set_hooks(p->instance[l], &h);
+        st = gd_instance_group(p->instance[l], set);
+    }
+    free(set);
+    return st;
+}
+
 /* ---- all of it ---- */
 
 static void make_room(gd_trainer *t, const gd_program *p) {
@@ -245,6 +305,7 @@ static gd_status make_instances(gd_trainer *t) {
             GD_TRY(gd_instance_make_on(p->program, t->memory[l], &p->instance[l]));
             GD_TRY(bind(t, p->program, p->instance[l], l));
         }
+        if (t->overlap) GD_TRY(let_overlap(t, p));
     }
     return GD_OK;
 }
@@ -273,6 +334,7 @@ void gd__free_programs(gd_trainer *t) {
         gd__kind_programs *p = &t->kind[0][0] + k;
         for (int64_t l = 0; p->instance && l < t->local; l++) gd_instance_free(p->instance[l]);
         free(p->instance);
+        free(p->gradient);
         gd_program_free(p->program);
     }
     for (int d = 0; d < 2; d++) {

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "dist/comm_internal.h"
+#include "dist/watchdog.h"
 
 static const char *const phase_text[GD_PHASE_COUNT] = {
     [GD_PHASE_START] = "start-up",    [GD_PHASE_LOAD] = "loading a checkpoint",
@@ -41,7 +42,7 @@ char *gd__label_text(uint64_t label, char *out, size_t room) {
     return out;
 }
 
-char *gd__ranks_text(const unsigned char *set, int n, char *out, size_t room) {
+char *gd_ranks_text(const unsigned char *set, int n, char *out, size_t room) {
     size_t at = 0;
     out[0] = 0;
     for (int r = 0; r < n && at + 32 < room; r++) {
@@ -95,7 +96,7 @@ static void explain(const check *all, int n, unsigned char *told, unsigned char 
         kinds++;
         int k =
             snprintf(out + at, room - at, "\n  rank %s: %s of %llu bytes%s",
-                     gd__ranks_text(same, n, ranks, sizeof ranks), gd__label_text(all[r].label, label, sizeof label),
+                     gd_ranks_text(same, n, ranks, sizeof ranks), gd__label_text(all[r].label, label, sizeof label),
                      (unsigned long long)all[r].bytes, all[r].root > 0 ? ", from another rank than 0" : "");
         at += k > 0 ? (size_t)k : 0;
     }

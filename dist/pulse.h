@@ -61,7 +61,4 @@ static inline void gd__pulse_arrive(gd__pulse *p) { /* one writer */
     atomic_store_explicit(&p->arrived, n + 1, memory_order_relaxed);
 }
 
-/* "0-3, 7" of the ranks that are set. Returns out. */
-char *gd__ranks_text(const unsigned char *set, int n, char *out, size_t room);
-
 #endif

@@ -1,80 +1,31 @@
-/* dist/reduce.c -- sums of gradient arenas over shards, ranks and hosts, always in tree order; slices. */
-#include "dist/reduce.h"
-
+/* dist/reduce.c -- sums of gradient arenas over shards, ranks and hosts, always in tree order. */
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#include "dist/comm_mpi.h"
+#include "dist/reduce_internal.h"
 #include "dist/tree.h"
 
-enum { ALIGN = 64, BUCKET_BYTES = 1 << 20 };
+enum { ALIGN = 64, REST = 2000000 /* nanoseconds */, LOOKS_APART = 50000 };
 
-/* Buckets between hosts (or, where hosts are no nodes of the tree, between all ranks): everybody sums
- * one section of a bucket, then all get all sections. */
-typedef struct exchange {
-    MPI_Comm comm;        /* MPI_COMM_NULL: this rank exchanges nothing              */
-    size_t size, rank;    /* ranks in it; this one's number                          */
-    size_t parts;         /* arenas that each of them hands over                     */
-    size_t bucket;        /* floats, a multiple of size                              */
-    float *sent;          /* for every rank its section of every arena               */
-    float *received;      /* this rank's section: size x parts of them               */
-    float *section;       /* their sum                                               */
-    float *whole;         /* the sum of the bucket                                   */
-    const float **source; /* received, cut                                           */
-} exchange;
-
-struct gd_reducer {
-    gd_comm *c;
-    size_t count, stride; /* floats of an arena, and from one to the next            */
-    int parts;
-    float *arena; /* of this rank: parts of them                             */
-    bool started;
-    int window;           /* number, with more than one rank                         */
-    void **host;          /* host_size: the ranks' arenas                            */
-    const float **source; /* the arenas of this host (one rank: its own), tree order */
-    int n_sources;
-    exchange out;
-};
-
-/* The sum of a host is a node of the tree: its leader can speak for it. */
-static bool host_is_node(const gd_reducer *r) {
-    return r->c->hosts == 1 || (r->c->mpi->blocks && gd__tree_handed(r->parts) == 1);
-}
+static bool advance_all(gd_comm *c);
 
 /* ---- construction ---- */
 
-static gd_status make_exchange(gd_reducer *r, size_t bucket_bytes) {
-    const gd_comm *c = r->c;
-    exchange *x = &r->out;
-    int size, rank;
-    if (c->hosts == 1 || (host_is_node(r) && c->host_rank)) return GD_OK;
-    x->comm = host_is_node(r) ? c->mpi->leaders : c->mpi->world;
-    GD_MPI(MPI_Comm_size(x->comm, &size));
-    GD_MPI(MPI_Comm_rank(x->comm, &rank));
-    x->size = (size_t)size;
-    x->rank = (size_t)rank;
-    x->parts = host_is_node(r) ? 1 : (size_t)gd__tree_handed(r->parts);
-    size_t floats = (bucket_bytes ? bucket_bytes : BUCKET_BYTES) / sizeof(float), sources = x->size * x->parts;
-    size_t section = (floats + x->size - 1) / x->size;
-    if (!section) section = 1;
-    x->bucket = section * x->size;
-    x->sent = malloc(x->parts * x->bucket * sizeof(float));
-    x->received = malloc(x->parts * x->bucket * sizeof(float));
-    x->section = malloc(section * sizeof(float));
-    x->whole = malloc(x->bucket * sizeof(float));
-    x->source = malloc(sources * sizeof *x->source);
-    if (!x->sent || !x->received || !x->section || !x->whole || !x->source)
-        GD_FAIL(NOMEM, "reduce: no memory for buckets of %zu bytes", x->bucket * sizeof(float));
-    for (size_t k = 0; k < sources; k++) x->source[k] = x->received + k * section;
-    return GD_OK;
-}
+static size_t flag_bytes(const gd_reducer *r) { return sizeof(gd__sign) + r->n_buckets * sizeof(gd__flags); }
 
 static gd_status make_lists(gd_reducer *r, size_t bucket_bytes) {
     r->n_sources = r->c->host_size * r->parts;
     r->host = calloc((size_t)r->c->host_size, sizeof *r->host);
     r->source = calloc((size_t)r->n_sources, sizeof *r->source);
     if (!r->host || !r->source) GD_FAIL(NOMEM, "gradients: no memory for %d shards", r->n_sources);
-    return make_exchange(r, bucket_bytes);
+    if (r->c->size == 1) return GD_OK;
+    GD_TRY(gd__exchange_open(r, bucket_bytes));
+    r->missing = calloc(r->n_buckets + 1, sizeof *r->missing);
+    r->stage = calloc(r->n_buckets + 1, sizeof *r->stage);
+    r->order = calloc(r->n_buckets + 1, sizeof *r->order);
+    if (!r->missing || !r->stage || !r->order) GD_FAIL(NOMEM, "gradients: no memory for %zu buckets", r->n_buckets);
+    return gd__exchange_make_room(r);
 }
 
 /* Collective. */
@@ -86,7 +37,9 @@ static gd_status make_arenas(gd_reducer *r) {
         if (!r->host[0]) GD_FAIL(NOMEM, "gradients: no memory for %zu bytes", bytes);
         memset(r->host[0], 0, bytes);
     } else {
-        GD_TRY(gd__mpi_window(c->mpi, bytes, r->host, &r->window));
+        GD_TRY(gd__mpi_window(c->mpi, bytes + flag_bytes(r), r->host, &r->window));
+        r->sign = (gd__sign *)(void *)((char *)r->host[0] + bytes); /* arenas are whole lines */
+        r->flags = (gd__flags *)(void *)(r->sign + 1);
     }
     r->arena = r->host[c->host_rank];
     for (int k = 0; k < r->n_sources; k++)
@@ -102,8 +55,10 @@ gd_status gd_reducer_new(gd_comm *c, size_t count, int parts, size_t bucket_byte
         *r = (gd_reducer){
             .c = c, .count = count, .stride = (count + unit - 1) / unit * unit, .parts = parts, .window = -1};
         r->out.comm = MPI_COMM_NULL;
+        c->advance = advance_all;
         st = make_lists(r, bucket_bytes);
     }
+    if (c->mpi) c->mpi->reducers++;
     st = gd_comm_agree(c, st);
     if (st == GD_OK) st = gd_comm_agree(c, make_arenas(r));
     if (st == GD_OK) *out = r;
@@ -111,17 +66,26 @@ gd_status gd_reducer_new(gd_comm *c, size_t count, int parts, size_t bucket_byte
     return st;
 }
 
+static void leave_list(gd_reducer *r) {
+    for (gd_reducer **at = &r->c->busy; *at; at = &(*at)->next)
+        if (*at == r) {
+            *at = r->next;
+            break;
+        }
+    r->next = NULL;
+}
+
 void gd_reducer_free(gd_reducer *r) {
     if (!r) return;
-    if (r->window >= 0) gd__mpi_give_back(r->c->mpi, r->window);
+    leave_list(r);
+    if (r->window >= 0 && !r->out.in_flight) gd__mpi_give_back(r->c->mpi, r->window);
     if (r->c->size == 1 && r->host) free(r->host[0]);
+    gd__exchange_close(r);
     free(r->host);
     free(r->source);
-    free(r->out.sent);
-    free(r->out.received);
-    free(r->out.section);
-    free(r->out.whole);
-    free(r->out.source);
+    free(r->missing);
+    free(r->stage);
+    free(r->order);
     free(r);
 }
 
@@ -129,20 +93,14 @@ float *gd_reducer_arena(gd_reducer *r, int part) { return r->arena + (size_t)par
 
 /* ---- within a host ---- */
 
-/* This rank's share of an all-reduce: whole tiles, so that no two ranks write into one cache line. */
-static void share(const gd_reducer *r, size_t *from, size_t *to) {
-    size_t tiles = (r->count + GD__TREE_TILE - 1) / GD__TREE_TILE, size = (size_t)r->c->host_size;
-    size_t rank = (size_t)r->c->host_rank;
-    *from = tiles * rank / size * GD__TREE_TILE;
-    *to = tiles * (rank + 1) / size * GD__TREE_TILE;
-    if (*to > r->count) *to = r->count;
-    if (*from > r->count) *from = r->count;
+static bool reached(const _Atomic uint32_t *flag, uint32_t value) {
+    return atomic_load_explicit(flag, memory_order_acquire) == value;
 }
 
 /* Sums the range over the host and writes it to the first `copies` ranks, tile by tile while it is in the cache:
  * nobody else touches these floats. */
 static void sum_range(gd_reducer *r, size_t from, size_t to, int copies) {
-    ptrdiff_t tiles = (ptrdiff_t)((to - from + GD__TREE_TILE - 1) / GD__TREE_TILE);
+    ptrdiff_t tiles = from < to ? (ptrdiff_t)((to - from + GD__TREE_TILE - 1) / GD__TREE_TILE) : 0;
 #pragma omp parallel for schedule(static) if (tiles > 16)
     for (ptrdiff_t t = 0; t < tiles; t++) {
         float room[GD__TREE_DEPTH][GD__TREE_TILE];
@@ -153,190 +111,263 @@ static void sum_range(gd_reducer *r, size_t from, size_t to, int copies) {
     }
 }
 
+static void cut_to(size_t *from, size_t *to, size_t first, size_t last) {
+    if (*from < first) *from = first;
+    if (*to > last) *to = last;
+}
+
+/* What this rank sums of bucket b: a share in whole lines, or what is in its own slice. */
+static void sum_share(gd_reducer *r, size_t b) {
+    size_t from, to, first, last, size = (size_t)r->c->host_size, rank = (size_t)r->c->host_rank;
+    bool one = r->c->hosts == 1;
+    gd__bucket_range(r, b, &from, &to);
+    if (r->sliced && one) {
+        gd_slice_of(r->count, r->c->rank, r->c->size, &first, &last);
+    } else {
+        size_t lines = (to - from + GD__LINE - 1) / GD__LINE;
+        first = from + lines * rank / size * GD__LINE;
+        last = from + lines * (rank + 1) / size * GD__LINE;
+    }
+    cut_to(&from, &to, first, last);
+    sum_range(r, from, to, !one ? 1 : r->sliced ? 0 : r->c->host_size);
+}
+
+/* A rank that speaks for itself. */
+static void sum_own_parts(gd_reducer *r, size_t b) {
+    size_t from, to;
+    gd__bucket_range(r, b, &from, &to);
+    if (r->parts > 1 && r->out.parts == 1)
+        gd__tree_sum(r->source + r->c->host_rank * r->parts, r->parts, from, to - from, r->arena + from);
+}
+
+/* Nobody is told here of what moves on a single rank. */
+static bool sum_what_arrived(gd_reducer *r) {
+    uint32_t all = r->round * (uint32_t)r->c->host_size;
+    bool by_hosts = gd__host_is_node(r), news = false;
+    for (size_t b = r->first; b < r->n_buckets; b++) {
+        if (r->stage[b] != GD__ARRIVED) continue;
+        if (!by_hosts) {
+            sum_own_parts(r, b);
+        } else {
+            if (!reached(&r->flags[b].arrived, all)) continue;
+            sum_share(r, b);
+            atomic_fetch_add_explicit(&r->flags[b].summed, 1, memory_order_acq_rel);
+            news = true;
+        }
+        r->stage[b] = GD__SUMMED;
+    }
+    while (r->summed < r->n_buckets && r->stage[r->summed] >= GD__SUMMED &&
+           (!by_hosts || reached(&r->flags[r->summed].summed, all)))
+        r->summed++;
+    return news;
+}
+
 /* ---- between hosts ---- */
 
-static void own_slice(const gd_reducer *r, size_t *first, size_t *last) {
-    gd_slice_of(r->count, r->c->rank, r->c->size, first, last);
+/* Sliced, a bucket of the exchange has pieces from everywhere. */
+static bool next_to_travel(const gd_reducer *r, size_t i, size_t *b) {
+    *b = i;
+    if (r->sliced) return r->summed == r->n_buckets;
+    if (i >= r->arrived) return false;
+    *b = r->order[i];
+    if (r->stage[*b] < GD__SUMMED) return false;
+    return !gd__host_is_node(r) || reached(&r->flags[*b].summed, r->round * (uint32_t)r->c->host_size);
 }
 
-/* The slices of the ranks that member k of the exchange speaks for. */
-static void slices_of(const gd_reducer *r, size_t k, size_t *first, size_t *last) {
-    int ranks = r->c->size / (int)r->out.size, from = (int)k * ranks;
-    size_t unused;
-    gd_slice_of(r->count, from, r->c->size, first, &unused);
-    gd_slice_of(r->count, from + ranks - 1, r->c->size, &unused, last);
-}
-
-/* What member k sums of bucket b. In an all-reduce a bucket is one piece of the arena; sliced, it has a piece of
- * the slices of each member. Returns how many floats, at most a section. */
-static size_t section_of(const gd_reducer *r, bool sliced, size_t k, size_t b, size_t *from) {
-    size_t section = r->out.bucket / r->out.size, last = r->count;
-    if (sliced) {
-        slices_of(r, k, from, &last);
-        *from += b * section;
-    } else {
-        *from = b * r->out.bucket + k * section;
+/* The leader tells what came back. */
+static bool tell_what_is_done(gd_reducer *r) {
+    bool news = false;
+    for (size_t b = r->first; b < r->n_buckets && !r->sliced; b++) {
+        if (r->stage[b] != GD__SUMMED || !r->out.done[b]) continue;
+        r->stage[b] = GD__HERE;
+        if (!gd__host_is_node(r)) continue;
+        atomic_store_explicit(&r->flags[b].done, r->round, memory_order_release);
+        news = true;
     }
-    size_t left = *from < last ? last - *from : 0;
-    if (!left) *from = 0;
-    return left < section ? left : section;
+    if (r->out.left || reached(&r->sign->ended, r->round) || !gd__host_is_node(r)) return news;
+    atomic_store_explicit(&r->sign->ended, r->round, memory_order_release);
+    return true;
 }
 
-static size_t buckets(const gd_reducer *r, bool sliced) {
-    size_t floats = sliced ? 0 : r->count, each = sliced ? r->out.bucket / r->out.size : r->out.bucket;
-    for (size_t k = 0; sliced && k < r->out.size; k++) {
-        size_t first, last;
-        slices_of(r, k, &first, &last);
-        if (last - first > floats) floats = last - first;
+static void copy_from_leader(gd_reducer *r, size_t from, size_t to) {
+    if (to > from) memcpy(r->arena + from, (const float *)r->host[0] + from, (to - from) * sizeof(float));
+}
+
+/* The others copy it. */
+static bool copy_what_is_done(gd_reducer *r) {
+    size_t from, to;
+    for (size_t b = r->first; b < r->n_buckets && !r->sliced; b++) {
+        if (r->stage[b] != GD__SUMMED || !reached(&r->flags[b].done, r->round)) continue;
+        gd__bucket_range(r, b, &from, &to);
+        copy_from_leader(r, from, to);
+        r->stage[b] = GD__HERE;
     }
-    return (floats + each - 1) / each;
+    if (r->copied || !reached(&r->sign->ended, r->round)) return false;
+    for (size_t b = r->first; b < r->n_buckets && !r->sliced; b++)
+        if (r->stage[b] != GD__HERE) return false;
+    if (r->sliced) {
+        gd_slice_of(r->count, r->c->rank, r->c->size, &from, &to);
+        copy_from_leader(r, from, to);
+    }
+    r->copied = true;
+    atomic_fetch_add_explicit(&r->sign->copied, 1, memory_order_acq_rel);
+    return true;
 }
 
-/* What every member is to sum of bucket b: [member][arena][section], zeros at the end. */
-static void pack(const gd_reducer *r, bool sliced, size_t b) {
-    const exchange *x = &r->out;
-    size_t section = x->bucket / x->size, from;
-    float *to = x->sent;
-    for (size_t k = 0; k < x->size; k++) {
-        size_t now = section_of(r, sliced, k, b, &from);
-        for (size_t p = 0; p < x->parts; p++, to += section) {
-            memcpy(to, r->arena + p * r->stride + from, now * sizeof *to);
-            memset(to + now, 0, (section - now) * sizeof *to);
+/* ---- going on ---- */
+
+static void move_first(gd_reducer *r) {
+    int end = r->c->hosts == 1 || r->sliced ? GD__SUMMED : GD__HERE;
+    while (r->first < r->n_buckets && r->stage[r->first] >= end) r->first++;
+}
+
+static gd_status advance(gd_reducer *r) {
+    bool news = sum_what_arrived(r);
+    if (r->out.comm != MPI_COMM_NULL) {
+        GD_TRY(gd__exchange_advance(r, next_to_travel));
+        news |= tell_what_is_done(r);
+    } else if (r->c->hosts > 1) {
+        news |= copy_what_is_done(r);
+    }
+    if (news) gd__board_tell(r->c->mpi->board);
+    move_first(r);
+    return GD_OK;
+}
+
+/* Nothing of this rank's round is left to do, for it or for others. */
+static bool complete(const gd_reducer *r) {
+    if (r->summed < r->n_buckets) return false;
+    if (r->c->hosts == 1) return true;
+    if (r->out.comm == MPI_COMM_NULL) return r->copied;
+    if (r->out.left || r->out.in_flight) return false;
+    if (!gd__host_is_node(r)) return true;
+    return reached(&r->sign->copied, r->round * (uint32_t)(r->c->host_size - 1));
+}
+
+/* Goes on with every reduction under way. True: something is left to do. */
+static bool advance_all(gd_comm *c) {
+    bool more = false;
+    c->advancing = true;
+    for (gd_reducer *r = c->busy; r; r = r->next) {
+        gd_status st = r->st == GD_OK ? advance(r) : GD_OK;
+        if (st != GD_OK) {
+            r->st = st;
+            gd_error_save(st, &r->error);
         }
+        more |= r->st == GD_OK && !complete(r);
     }
+    c->advancing = false;
+    return more;
 }
 
-/* Non-blocking calls and a wait that sleeps: the ranks that wait leave their core to the others. */
-static gd_status sum_bucket(gd_reducer *r, bool sliced, size_t b) {
-    exchange *x = &r->out;
-    size_t section = x->bucket / x->size;
-    int each = (int)(section * x->parts);
-    MPI_Request request;
-    pack(r, sliced, b);
-    GD_MPI(MPI_Ialltoall(x->sent, each, MPI_FLOAT, x->received, each, MPI_FLOAT, x->comm, &request));
-    GD_TRY(gd__mpi_wait(&request));
-    gd__tree_sum(x->source, (int)(x->size * x->parts), 0, section, x->section);
+static int64_t nanoseconds(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * (int64_t)1000000000 + t.tv_nsec;
+}
+
+/* Steps of a small program are shorter than a look at messages. */
+void gd_reducer_progress(gd_comm *c) {
+    if (!c->busy) return;
+    int64_t now = nanoseconds();
+    if (now - c->looked < LOOKS_APART) return;
+    gd__comm_advance(c);
+    c->looked = now;
+}
+
+/* ---- a round ---- */
+
+gd_status gd_reducer_open(gd_reducer *r, bool sliced) {
+    if (r->open) GD_FAIL(INTERNAL, "reduce: started twice");
+    r->open = true;
+    r->sliced = sliced;
+    if (r->c->size == 1) return GD_OK;
+    GD_TRY(gd__enter(r->c, GD__REDUCE, 0, r->count * sizeof(float)));
+    r->round++;
+    r->first = r->summed = r->arrived = 0;
+    r->copied = false;
+    r->st = GD_OK;
+    for (size_t b = 0; b < r->n_buckets; b++) {
+        size_t from, to;
+        gd__bucket_range(r, b, &from, &to);
+        r->missing[b] = to - from;
+        r->stage[b] = GD__OPEN;
+    }
+    gd__exchange_begin(r);
+    r->next = r->c->busy;
+    r->c->busy = r;
+    return gd__leave(r->c, GD_OK);
+}
+
+bool gd_reducer_is_open(const gd_reducer *r) { return r->open; }
+
+static void arrive(gd_reducer *r, size_t b) {
+    r->stage[b] = GD__ARRIVED;
+    r->order[r->arrived++] = b;
+    if (gd__host_is_node(r)) atomic_fetch_add_explicit(&r->flags[b].arrived, 1, memory_order_acq_rel);
+}
+
+void gd_reducer_ready(gd_reducer *r, size_t first, size_t last) {
+    bool news = false;
+    if (r->c->size == 1 || last > r->count) return;
+    for (size_t b = first / r->bucket; b < r->n_buckets && b * r->bucket < last; b++) {
+        size_t from, to;
+        gd__bucket_range(r, b, &from, &to);
+        cut_to(&from, &to, first, last);
+        if (from >= to || r->stage[b] != GD__OPEN) continue;
+        r->missing[b] -= to - from;
+        if (r->missing[b]) continue;
+        arrive(r, b);
+        news = true;
+    }
+    if (news) gd__board_tell(r->c->mpi->board);
+}
+
+gd_status gd_reducer_start(gd_reducer *r, bool sliced) {
+    GD_TRY(gd_reducer_open(r, sliced));
+    gd_reducer_ready(r, 0, r->count);
     return GD_OK;
 }
 
-/* Every member's section of bucket b to all, into `to`. */
-static gd_status spread_bucket(gd_reducer *r, bool sliced, size_t b, float *to) {
-    exchange *x = &r->out;
-    size_t section = x->bucket / x->size, from;
-    int n = (int)section;
-    MPI_Request request;
-    GD_MPI(MPI_Iallgather(x->section, n, MPI_FLOAT, x->whole, n, MPI_FLOAT, x->comm, &request));
-    GD_TRY(gd__mpi_wait(&request));
-    for (size_t k = 0; k < x->size; k++) {
-        size_t now = section_of(r, sliced, k, b, &from);
-        memcpy(to + from, x->whole + k * section, now * sizeof *to);
-    }
-    return GD_OK;
+void gd_reducer_all_ready(gd_reducer *r) {
+    if (r->c->size == 1) return;
+    for (size_t b = 0; b < r->n_buckets; b++)
+        if (r->stage[b] == GD__OPEN) arrive(r, b);
+    gd__board_tell(r->c->mpi->board);
 }
 
-static gd_status exchange_all(gd_reducer *r, bool sliced) {
-    if (r->out.comm == MPI_COMM_NULL) return GD_OK;
-    size_t n = buckets(r, sliced), from;
-    for (size_t b = 0; b < n; b++) {
-        gd__mark(r->c, GD__REDUCE, b);
-        GD_TRY(sum_bucket(r, sliced, b));
-        if (!sliced) {
-            GD_TRY(spread_bucket(r, false, b, r->arena));
-            continue;
-        }
-        size_t now = section_of(r, true, r->out.rank, b, &from);
-        memcpy(r->arena + from, r->out.section, now * sizeof(float));
-    }
-    return GD_OK;
+/* Sleeps until this host has news, or looks again soon where messages of others are awaited. */
+static void rest(gd_reducer *r, unsigned news, int tries) {
+    bool messages = false;
+    for (gd_reducer *k = r->c->busy; k; k = k->next) messages |= k->out.in_flight > 0;
+    gd__mark(r->c, GD__REDUCE, r->first);
+    if (messages) gd__mpi_nap(tries);
+    else gd__board_sleep(r->c->mpi->board, news, REST);
 }
 
-/* Hosts are no nodes of the tree: every rank speaks for itself. */
-static gd_status exchange_by_ranks(gd_reducer *r, bool sliced) {
-    if (r->parts > 1 && r->out.parts == 1)
-        gd__tree_sum(r->source + r->c->host_rank * r->parts, r->parts, 0, r->count, r->arena);
-    return exchange_all(r, sliced);
-}
-
-/* Between hosts the sum of the host is the leader's to hand over. */
-static gd_status exchange_by_hosts(gd_reducer *r, bool sliced) {
+static gd_status wait_for(gd_reducer *r) {
     gd__board *board = r->c->mpi->board;
-    bool one = r->c->hosts == 1;
-    size_t from = 0, to = r->count;
-    if (sliced) own_slice(r, &from, &to);
-    size_t first = from, last = to;
-    if (!sliced || !one) share(r, &first, &last);
-    gd__board_meet(board);
-    sum_range(r, first, last, !sliced ? r->c->host_size : one ? 0 : 1);
-    gd__board_meet(board);
-    if (one) return GD_OK;
-    gd_status st = exchange_all(r, sliced);
-    gd__board_meet(board);
-    if (r->c->host_rank) memcpy(r->arena + from, (const float *)r->host[0] + from, (to - from) * sizeof(float));
-    gd__board_meet(board);
-    return st;
-}
-
-/* The slices that lie in `all` of every member, to all. */
-static gd_status spread_slices(gd_reducer *r, float *all) {
-    if (r->out.comm == MPI_COMM_NULL) return GD_OK;
-    size_t n = buckets(r, true), section = r->out.bucket / r->out.size, from;
-    for (size_t b = 0; b < n; b++) {
-        size_t now = section_of(r, true, r->out.rank, b, &from);
-        memcpy(r->out.section, all + from, now * sizeof(float));
-        memset(r->out.section + now, 0, (section - now) * sizeof(float));
-        GD_TRY(spread_bucket(r, true, b, all));
+    size_t before = 0;
+    for (int tries = 0;; tries++) {
+        unsigned news = gd__board_news(board);
+        gd__comm_advance(r->c);
+        if (r->st != GD_OK) return gd_error_restore(&r->error);
+        if (complete(r)) return GD_OK;
+        if (r->out.left != before) tries = 0;
+        before = r->out.left;
+        rest(r, news, tries);
     }
-    return GD_OK;
 }
 
-/* ---- the whole ---- */
-
-gd_status gd_reducer_start(gd_reducer *r) {
-    if (r->started) GD_FAIL(INTERNAL, "reduce: started twice");
-    r->started = true;
-    return GD_OK;
-}
-
-static gd_status finish(gd_reducer *r, bool sliced) {
-    if (!r->started) GD_FAIL(INTERNAL, "reduce: finished without a start");
-    r->started = false;
-    if (r->c->size > 1) {
-        GD_TRY(gd__enter(r->c, GD__REDUCE, 0, r->count * sizeof(float)));
-        return gd__leave(r->c, host_is_node(r) ? exchange_by_hosts(r, sliced) : exchange_by_ranks(r, sliced));
+gd_status gd_reducer_finish(gd_reducer *r) {
+    if (!r->open) GD_FAIL(INTERNAL, "reduce: finished without a start");
+    r->open = false;
+    if (r->c->size == 1) {
+        if (r->parts > 1) gd__tree_sum(r->source, r->parts, 0, r->count, r->arena);
+        return GD_OK;
     }
-    if (r->parts > 1) gd__tree_sum(r->source, r->parts, 0, r->count, r->arena);
-    return GD_OK;
-}
-
-gd_status gd_reducer_finish(gd_reducer *r) { return finish(r, false); }
-gd_status gd_reducer_finish_slice(gd_reducer *r) { return finish(r, true); }
-
-/* ---- slices ---- */
-
-/* Where all slices of this host's ranks come together: the leader's arena, or, where every rank speaks for
- * itself, its own. */
-static gd_status gather(gd_reducer *r, const float *slice, const float **whole) {
-    bool by_hosts = r->c->size > 1 && host_is_node(r);
-    float *all = by_hosts ? r->host[0] : r->arena;
-    size_t first, last;
-    own_slice(r, &first, &last);
-    memcpy(all + first, slice, (last - first) * sizeof(float));
-    *whole = all;
-    if (!by_hosts) return spread_slices(r, all);
-    gd__board_meet(r->c->mpi->board);
-    gd_status st = spread_slices(r, all);
-    if (r->c->hosts > 1) gd__board_meet(r->c->mpi->board);
-    return st;
-}
-
-gd_status gd_reducer_gather(gd_reducer *r, const float *slice, const float **whole) {
-    GD_TRY(gd__enter(r->c, GD__SLICES, 0, r->count * sizeof(float)));
-    return gd__leave(r->c, gather(r, slice, whole));
-}
-
-void gd_reducer_release(gd_reducer *r) {
-    if (r->c->size == 1 || !host_is_node(r)) return;
-    gd__mark(r->c, GD__SLICES, 0);
-    gd__board_meet(r->c->mpi->board);
-    gd__mark(r->c, GD__ALONE, 0);
+    gd_status st = gd__enter(r->c, GD__REDUCE, 0, r->count * sizeof(float));
+    if (st == GD_OK) st = wait_for(r);
+    leave_list(r);
+    return gd__leave(r->c, st);
 }

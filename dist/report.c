@@ -86,11 +86,11 @@ static void say_waiting(gd_watchdog *w, size_t *at, double now) {
             told[k] |= w->set[k];
         }
         groups++;
-        say(w, at, "\n  rank %s: %s, for %.0f s", gd__ranks_text(w->set, n, ranks, sizeof ranks),
+        say(w, at, "\n  rank %s: %s, for %.0f s", gd_ranks_text(w->set, n, ranks, sizeof ranks),
             gd__label_text(w->sight[r].label, label, sizeof label), now - w->sight[r].moved);
     }
     for (int k = 0; k < n; k++) w->set[k] = !w->sight[k].known;
-    if (count(w->set, n)) say(w, at, "\n  rank %s: nothing is known", gd__ranks_text(w->set, n, ranks, sizeof ranks));
+    if (count(w->set, n)) say(w, at, "\n  rank %s: nothing is known", gd_ranks_text(w->set, n, ranks, sizeof ranks));
 }
 
 /* ---- stacks ---- */
@@ -137,7 +137,7 @@ void gd__report_hang(gd_watchdog *w, double now) {
     size_t at = 0;
     char ranks[256];
     if (missing)
-        say(w, &at, "the job hangs: rank %s %s", gd__ranks_text(w->culprit, n, ranks, sizeof ranks),
+        say(w, &at, "the job hangs: rank %s %s", gd_ranks_text(w->culprit, n, ranks, sizeof ranks),
             missing > 1                           ? "do not go on"
             : w->frozen[first]                    ? "does not run any more"
             : gd__label_op(w->sight[first].label) ? "does not come out of a collective"
@@ -166,6 +166,6 @@ void gd__report_slow(gd_watchdog *w, double now) {
         memset(w->culprit, 1, (size_t)n);
     }
     say(w, &at, "rank %s: %s, for %.0f s now; this counts as a hang after %.0f s (watchdog.patience)",
-        gd__ranks_text(w->culprit, n, ranks, sizeof ranks), gd__label_text(w->sight[r].label, label, sizeof label),
+        gd_ranks_text(w->culprit, n, ranks, sizeof ranks), gd__label_text(w->sight[r].label, label, sizeof label),
         now - w->sight[r].moved, gd__phase_limit(&w->habits, gd__label_phase(w->sight[r].label)));
 }

@@ -22,6 +22,12 @@ gd_status gd__open_loader(gd_trainer *t) {
     return gd_loader_open(t->data, &o, &t->loader);
 }
 
+gd_status gd__drop_ahead(gd_trainer *t) {
+    if (!t->ahead) return GD_OK;
+    t->ahead = false;
+    return gd_comm_agree(t->comm, gd_loader_seek(t->loader, first_draw(t)));
+}
+
 /* A state goes on only under the recipe and on the data that it came from. */
 static gd_status check_origin(const gd_trainer *t, const char *path, const gd_state *s) {
     if (s->recipe_fingerprint != t->config.recipe_fingerprint) {

@@ -52,6 +52,7 @@ static gd_status run(gd_trainer *t, int direction, int64_t n, int64_t at_once, c
 
 static gd_status check(const gd_trainer *t, int direction, bool noise) {
     if (gd_comm_rank(t->comm) != 0) GD_FAIL(INTERNAL, "sample: only rank 0 has a sampler");
+    if (t->ahead) GD_FAIL(INTERNAL, "sample: the next iteration's program is at work in this memory");
     if (noise != (gd_gan_get_spec(t->gan)->topology == GD_TOPOLOGY_NOISE) || direction < 0 || direction > 1 ||
         !t->sampler_instance[direction])
         GD_FAIL(INTERNAL, "sample: this topology has no %s", noise ? "generator from latents" : "such translator");

@@ -95,7 +95,7 @@ gd_status gd__allocate_state(gd_trainer *t) {
     GD_TRY(gd_comm_agree(t->comm, st));
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         gd__arenas *a = &t->group[g];
-        GD_TRY(gd_reducer_new(t->comm, a->count, (int)t->local, 0, &a->reducer));
+        GD_TRY(gd_reducer_new(t->comm, a->count, (int)t->local, t->config.bucket_bytes, &a->reducer));
         for (int64_t l = 0; l < t->local; l++) a->grad[l] = gd_reducer_arena(a->reducer, (int)l);
     }
     return GD_OK;

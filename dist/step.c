@@ -1,4 +1,8 @@
-/* dist/step.c -- one program run: a batch in, sums over shards served, gradients out. */
+/* dist/step.c -- one program run: a batch in, sums over shards served, gradients out.
+ *
+ * An update begins when the gradients are complete and ends when a program needs what it changes: until then the
+ * exchange goes on beside the program (gd_train_config.overlap). What a program needs it says itself (gd_instance_hold).
+ * At the end of an iteration the next one's first program may begin, as far as it needs nothing that is not there. */
 #include <string.h>
 
 #include "dist/trainer.h"
@@ -41,37 +45,61 @@ static gd_status serve(gd_trainer *t) {
     return GD_OK;
 }
 
-/* Updates the groups whose gradients are complete at a pause (not done) or at the end of kind k. */
+/* Begins to update the groups whose gradients are complete at a pause (not done) or at the end of kind k. */
 static gd_status end_of_phase(gd_trainer *t, gd_step_kind k, bool done, int64_t draw) {
     bool g_first = k == GD_STEP_GD_SHARED;
-    if (g_first && !done) GD_TRY(gd__turn_pools(t, draw));
     if (k == GD_STEP_D || (k == GD_STEP_DG_SHARED && !done) || (g_first && done) || k == GD_STEP_BOTH)
-        GD_TRY(gd__update_group(t, GD_GROUP_D));
+        GD_TRY(gd__begin_update(t, GD_GROUP_D));
     if (k == GD_STEP_G || (k == GD_STEP_DG_SHARED && done) || (g_first && !done) || k == GD_STEP_BOTH)
-        GD_TRY(gd__update_group(t, GD_GROUP_G));
+        GD_TRY(gd__begin_update(t, GD_GROUP_G));
+    if (g_first && !done) GD_TRY(gd__turn_pools(t, draw));
     return GD_OK;
 }
 
 /* What the plan says to the graphs. */
-static void set_controls(gd_trainer *t) {
+static void set_controls(gd_trainer *t, const gd_step_plan *plan) {
     int64_t pick = t->config.gan.penalty.pick;
-    t->controls.noise_std[0] = (float)t->plan.noise_std;
-    t->controls.rate[0] = (float)t->plan.rate;
-    for (int64_t i = 0; i < pick; i++) t->controls.pick[i] = i == t->plan.pick;
+    t->controls.noise_std[0] = (float)plan->noise_std;
+    t->controls.rate[0] = (float)plan->rate;
+    for (int64_t i = 0; i < pick; i++) t->controls.pick[i] = i == plan->pick;
 }
 
-static gd_status start_all(gd_trainer *t, const gd__kind_programs *p, int64_t draw) {
-    set_controls(t);
+/* What a run may not touch now. Ahead of its iteration it also leaves all gradients as they are. */
+static unsigned holds(const gd_trainer *t, bool ahead) {
+    unsigned sets = 0;
+    for (int g = 0; g < GD_GROUP_COUNT; g++) {
+        bool pending = t->group[g].pending;
+        if (pending) sets |= 1u << GD__SET_PARAMS(g);
+        if (pending || ahead) sets |= 1u << GD__SET_GRADS(g);
+    }
+    return sets;
+}
+
+/* The groups that a hold is about. */
+static unsigned groups_of(unsigned sets) {
+    unsigned groups = 0;
+    for (int g = 0; g < GD_GROUP_COUNT; g++)
+        if (sets & (1u << GD__SET_PARAMS(g) | 1u << GD__SET_GRADS(g))) groups |= 1u << g;
+    return groups;
+}
+
+static gd_status start_all(gd_trainer *t, const gd__kind_programs *p, int64_t draw, bool ahead) {
+    unsigned sets = holds(t, ahead);
     for (int64_t l = 0; l < t->local; l++) {
         gd_run_args a = {.seed = gd__seed(t), .step = (uint64_t)draw, .sample = (uint64_t)((t->first + l) * t->n)};
         if (l) memcpy(t->buffer[l], t->buffer[0], t->buffer_count * sizeof(float));
+        gd_instance_hold(p->instance[l], sets);
         GD_TRY(gd_instance_start(p->instance[l], &a, &t->pause[l]));
     }
     return GD_OK;
 }
 
-static gd_status resume_all(gd_trainer *t, const gd__kind_programs *p) {
-    for (int64_t l = 0; l < t->local; l++) GD_TRY(gd_instance_resume(p->instance[l], &t->pause[l]));
+static gd_status resume_all(gd_trainer *t, const gd__kind_programs *p, bool ahead) {
+    unsigned sets = holds(t, ahead);
+    for (int64_t l = 0; l < t->local; l++) {
+        gd_instance_hold(p->instance[l], sets);
+        GD_TRY(gd_instance_resume(p->instance[l], &t->pause[l]));
+    }
     return GD_OK;
 }
 
@@ -92,36 +120,78 @@ static void collect_metrics(gd_trainer *t, const gd_program *p) {
 }
 
 /* Adds to the time of the group whose gradients a phase ends with; what both share goes to the first. */
-static void book(gd_trainer *t, gd_step_kind k, bool done, double *since) {
+static void book(gd_trainer *t, gd_step_kind k, bool done) {
     double now = gd__seconds();
     bool g = k == GD_STEP_G || (k == GD_STEP_DG_SHARED && done) || (k == GD_STEP_GD_SHARED && !done);
-    if (g) t->now.g_step += now - *since;
-    else t->now.d_step += now - *since;
-    *since = now;
+    if (g) t->now.g_step += now - t->mark;
+    else t->now.d_step += now - t->mark;
+    t->mark = now;
 }
 
 static void label_compute(const gd_trainer *t, gd_step_kind k) {
     gd__label(t, GD_PHASE_COMPUTE, k == GD_STEP_D ? GD_GROUP_D : k == GD_STEP_G ? GD_GROUP_G : -1);
 }
 
-gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t draw) {
-    const gd__kind_programs *p = &t->kind[k][t->kind[k][version].program ? version : GD__PLAIN];
-    double since = gd__seconds();
+static const gd__kind_programs *programs_of(const gd_trainer *t, gd_step_kind k, int version) {
+    return &t->kind[k][t->kind[k][version].program ? version : GD__PLAIN];
+}
+
+static gd_status begin(gd_trainer *t, const gd_step_plan *plan, const gd__kind_programs *p, gd_step_kind k,
+                       int64_t draw, bool ahead) {
+    t->mark = gd__seconds();
     if (gd_gan_step_reads(t->gan, k)) GD_TRY(load_batch(t));
     label_compute(t, k);
-    GD_TRY(start_all(t, p, draw));
+    set_controls(t, plan);
+    return start_all(t, p, draw, ahead);
+}
+
+/* What a pause is for. */
+static gd_status answer(gd_trainer *t, gd_step_kind k, int64_t draw) {
+    switch (t->pause[0].kind) {
+    case GD_PAUSE_COLLECTIVE: return serve(t);
+    case GD_PAUSE_HELD:
+        GD_TRY(gd__end_updates(t, groups_of(t->pause[0].held)));
+        label_compute(t, k);
+        return GD_OK;
+    default:
+        GD_TRY(end_of_phase(t, k, false, draw));
+        book(t, k, false);
+        label_compute(t, k);
+        return GD_OK;
+    }
+}
+
+gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t draw) {
+    const gd__kind_programs *p = programs_of(t, k, version);
+    if (t->ahead) t->mark = gd__seconds() - t->ahead_seconds;
+    else GD_TRY(begin(t, &t->plan, p, k, draw, false));
+    t->ahead = false;
     while (t->pause[0].kind != GD_PAUSE_DONE) {
-        if (t->pause[0].kind == GD_PAUSE_COLLECTIVE) {
-            GD_TRY(serve(t));
-        } else {
-            GD_TRY(end_of_phase(t, k, false, draw));
-            book(t, k, false, &since);
-            label_compute(t, k);
-        }
-        GD_TRY(resume_all(t, p));
+        GD_TRY(answer(t, k, draw));
+        GD_TRY(resume_all(t, p, false));
     }
     collect_metrics(t, p->program);
     GD_TRY(end_of_phase(t, k, true, draw));
-    book(t, k, true, &since);
+    book(t, k, true);
+    return GD_OK;
+}
+
+gd_status gd__run_ahead(gd_trainer *t, const gd_step_plan *plan, gd_step_kind k, int version, int64_t draw) {
+    const gd__kind_programs *p = programs_of(t, k, version);
+    GD_TRY(begin(t, plan, p, k, draw, true));
+    t->ahead = true;
+    while (gd__pending(t)) {
+        const gd_pause *pause = &t->pause[0];
+        if (pause->kind == GD_PAUSE_COLLECTIVE) {
+            GD_TRY(serve(t));
+        } else {
+            unsigned groups = pause->kind == GD_PAUSE_HELD ? groups_of(pause->held) : 0;
+            GD_TRY(gd__end_updates(t, groups ? groups : ~0u));
+            label_compute(t, k);
+            if (pause->kind != GD_PAUSE_HELD) break;
+        }
+        if (gd__pending(t)) GD_TRY(resume_all(t, p, true));
+    }
+    t->ahead_seconds = gd__seconds() - t->mark;
     return GD_OK;
 }

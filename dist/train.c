@@ -37,6 +37,7 @@ static gd_status prepare(gd_trainer *t) {
     GD_TRY(gd__layout_state(t));
     GD_TRY(add_own_metrics(t));
     t->data_fingerprint = gd_dataset_fingerprint(t->data);
+    t->overlap = t->config.overlap && gd_comm_size(t->comm) > 1;
     return GD_OK;
 }
 
@@ -89,20 +90,45 @@ const gd_gan *gd_trainer_gan(const gd_trainer *t) { return t->gan; }
 
 /* ---- one iteration ---- */
 
+static int version_of(const gd_step_plan *plan, const gd_plan_rules *rules, int64_t i) {
+    return gd_plan_penalised(plan, rules, i) ? GD__PENALISED : GD__PLAIN;
+}
+
 static gd_status run_plan(gd_trainer *t, const gd_plan_rules *rules) {
     const gd_schedule_spec *s = &t->config.schedule;
     t->now = (gd__measured){0};
     for (int m = 0; m < t->n_metrics * t->handed; m++) t->measured[m] = NAN;
     int64_t programs = gd_plan_programs(&t->plan, s);
     for (int64_t i = 0; i < programs; i++)
-        GD_TRY(gd__run_program(t, gd_plan_kind(&t->plan, s, i),
-                               gd_plan_penalised(&t->plan, rules, i) ? GD__PENALISED : GD__PLAIN,
+        GD_TRY(gd__run_program(t, gd_plan_kind(&t->plan, s, i), version_of(&t->plan, rules, i),
                                (int64_t)t->plan.start.draws + i));
     return GD_OK;
 }
 
+static gd_status learn_next(gd_trainer *t) {
+    if (!t->next_known) GD_TRY(gd_comm_ibcast_finish(t->comm));
+    t->next_known = true;
+    return GD_OK;
+}
+
+/* Samples are made in the memory of programs. */
+static bool may_run_ahead(const gd_trainer *t) {
+    return gd__pending(t) && !(t->plan.flags & (GD_PLAN_STOP | GD_PLAN_SAMPLE | GD_PLAN_LOOK));
+}
+
+/* All updates end in their iteration; the next one may have begun by then. */
+static gd_status end_updates(gd_trainer *t, const gd_plan_rules *rules) {
+    if (may_run_ahead(t)) {
+        gd__label(t, GD_PHASE_CONTROL, -1);
+        GD_TRY(learn_next(t));
+        GD_TRY(gd__run_ahead(t, &t->next, gd_plan_kind(&t->next, &t->config.schedule, 0), version_of(&t->next, rules, 0),
+                             (int64_t)t->next.start.draws));
+    }
+    return gd__end_updates(t, ~0u);
+}
+
 static void keep_times(gd_trainer *t, const gd__control *c) {
-    const double now[GD__TIMES] = {t->now.d_step,    t->now.g_step, t->now.reduce + t->now.collective,
+    const double now[GD__TIMES] = {t->now.d_step,    t->now.g_step, t->now.reduce, t->now.collective,
                                    t->now.optimizer, t->now.data,   c->seconds};
     for (int k = 0; k < GD__TIMES; k++) t->times[k][t->n_times % GD__TIMES_MAX] = (float)now[k];
     t->n_times++;
@@ -154,6 +180,7 @@ static gd_status finish_iteration(gd_trainer *t, const gd__control *c) {
     if (saving || t->plan.flags & GD_PLAN_CHECK) GD_TRY(gd__check_replicas(t));
     gd__label(t, GD_PHASE_SAVE, -1);
     GD_TRY(gd_writer_advance(t->writer, c->writer));
+    GD_TRY(gd__heed_save(t));
     if (saving) GD_TRY(gd__save(t, last || c->wish == 2));
     if (c->wish > 1) GD_TRY(gd__hash_moments(t)); /* of the state that is left */
     if (at_once)
@@ -200,6 +227,7 @@ static gd_status iterate(gd_trainer *t, const gd_plan_rules *rules) {
     double start = gd__seconds();
     t->together = t->go_back = false; /* what fails inside a program fails on one rank */
     GD_TRY(run_plan(t, rules));
+    GD_TRY(end_updates(t, rules));
     gd__label(t, t->plan.flags & GD_PLAN_LOOK ? GD_PHASE_REPORT : GD_PHASE_CONTROL, -1);
     if (t->plan.flags & GD_PLAN_LOOK) GD_TRY(gd__take_look(t));
     t->together = true;
@@ -243,34 +271,42 @@ static gd_status announce(gd_trainer *t, const gd_plan_rules *rules, const gd_co
     return gd_comm_ibcast_start(t->comm, &t->next, sizeof t->next);
 }
 
-/* After an error: the plan that is under way is not needed. When all ranks are here it is received, and
- * the communicator is as good as before. When this one is alone the others may wait in a sum and would
+/* After an error: sums and a plan that are under way are not needed. When all ranks are here they end, and the
+ * communicator is as good as before. When this one is alone the others may wait in a sum and would
  * not pass it on: waiting for it could last for ever. */
-static gd_status take_back(gd_trainer *t, gd_status st) {
+static gd_status take_back(gd_trainer *t, bool more, gd_status st) {
     gd_error e;
     if (!t->together || st == GD_MPI) return st;
     gd_error_save(st, &e);
-    GD_TRY(gd_comm_ibcast_finish(t->comm));
+    for (int g = 0; g < GD_GROUP_COUNT; g++) {
+        if (t->group[g].pending) GD_TRY(gd_reducer_finish(t->group[g].reducer));
+        t->group[g].pending = false;
+    }
+    if (more) GD_TRY(learn_next(t));
     return gd_error_restore(&e);
 }
 
 gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
     gd_plan_rules rules = make_rules(t, until);
     if (t->counters.step >= until) return GD_OK;
+    GD_TRY(gd__drop_ahead(t));
     t->log_started = gd__seconds();
     t->log_cursor = t->counters.cursor;
+    t->next_known = false;
     GD_TRY(announce(t, &rules, &t->counters));
     for (bool more = true; more;) {
         gd_comm_label(t->comm, GD_PHASE_CONTROL, -1, t->counters.step);
-        GD_TRY(gd_comm_ibcast_finish(t->comm));
+        GD_TRY(learn_next(t));
         t->plan = t->next;
+        t->next_known = false;
         t->plan.start.adaptive = t->counters.adaptive; /* decided after this plan was made: it is for the next one */
         more = !(t->plan.flags & GD_PLAN_STOP);
         gd_counters after = gd_plan_after(&t->plan, &rules);
         if (more) GD_TRY(announce(t, &rules, &after));
         gd_status st = iterate(t, &rules);
-        if (st != GD_OK && more) st = take_back(t, st);
+        if (st != GD_OK) st = take_back(t, more, st);
         if (st == GD_NUMERIC && t->go_back) {
+            t->ahead = t->next_known = false;
             GD_TRY(gd__go_back(t));
             rules = make_rules(t, until);
             GD_TRY(announce(t, &rules, &t->counters));
@@ -304,6 +340,7 @@ void gd_trainer_times(const gd_trainer *t, gd_train_times *out) {
     median_of(t, GD__TIME_D, &out->d_step, &out->d_min);
     median_of(t, GD__TIME_G, &out->g_step, &out->g_min);
     median_of(t, GD__TIME_REDUCE, &out->reduce, NULL);
+    median_of(t, GD__TIME_COLLECTIVE, &out->collective, NULL);
     median_of(t, GD__TIME_OPTIMIZER, &out->optimizer, NULL);
     median_of(t, GD__TIME_DATA, &out->data, NULL);
     median_of(t, GD__TIME_TOTAL, &out->total, &out->total_min);

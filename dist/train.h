@@ -25,6 +25,9 @@ typedef struct gd_train_config {
     double weight_clip;          /* every D parameter to [-c, c] after its update; 0: off           */
     bool shard_optimizer;        /* every rank keeps the moments of a part of the parameters only: the same
                                     results                                                         */
+    bool overlap;                /* gradients are exchanged while programs compute that do without them and the
+                                    parameters: the same results                                    */
+    size_t bucket_bytes;         /* of gradients that travel together; 0: 128 kB                    */
     double ema_decay;            /* of G; 0: off                                                    */
     int64_t ema_start;
     bool ema_warmup;             /* decay t iterations after the start: min(decay, (1 + t) / (10 + t)) */
@@ -125,9 +128,11 @@ GD_CHECKED gd_status gd_trainer_sample(gd_trainer *t, int64_t n, const float *z,
 /* n images [n,H,W,C], in the generators' range, through the generator of `direction` (gd_gan_translator),
  * image by image. Rank 0 only, topologies paired and two-way. Errors: INTERNAL on other ranks, the executor's. */
 GD_CHECKED gd_status gd_trainer_translate(gd_trainer *t, int direction, int64_t n, const float *x, bool ema, float *out);
-/* Seconds per phase of the last run: D step, G step, exchange, optimiser, data. For bench. */
+/* Seconds per phase of the last run, this rank's. For bench. */
 typedef struct gd_train_times {
-    double d_step, g_step, reduce, optimizer, data, total; /* medians per iteration */
+    double d_step, g_step, optimizer, data, total; /* medians per iteration */
+    double reduce;               /* waited for the exchange of gradients, beyond what was hidden       */
+    double collective;           /* in sums for batch statistics and the like                          */
     double d_min, g_min, total_min;
     int iterations;
 } gd_train_times;

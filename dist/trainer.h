@@ -3,7 +3,7 @@
  *   state.c     tensors and their arenas; the state as a list for checkpoints; hashes
  *   programs.c  one program per step kind, one instance per local shard
  *   step.c      runs one program: data in, collectives, gradients out
- *   update.c    all-reduce, norms, optimiser, moving average
+ *   update.c    all-reduce, norms, optimiser, moving average: begun and ended, with programs in between
  *   slices.c    the same where optimiser state is divided over the ranks
  *   pool.c      image pools        adaptive.c  how many D updates
  *   control.c   what ranks tell each other after an iteration; replica check
@@ -42,12 +42,19 @@ typedef struct gd__arenas {
     float **grad;         /* per local shard; [0] is the sum after an update (of the slice) */
     double *partial;      /* sums of squares, one a block (GD_SLICE_UNIT)                */
     double *gathered;     /* sliced: those of all ranks                                  */
+    bool pending;         /* an update has begun and not ended                           */
 } gd__arenas;
 
 typedef struct gd__kind_programs {
     gd_program *program;  /* NULL: the schedule does not need this kind                  */
     gd_instance **instance; /* per local shard                                           */
+    int *gradient;        /* per binding: the slot whose gradient it is, or -1           */
+    struct gd_trainer *trainer;
 } gd__kind_programs;
+
+/* Memory that a program may have to leave alone for some time, as sets of gd_instance_group. */
+#define GD__SET_PARAMS(group) ((int)(group))
+#define GD__SET_GRADS(group) (GD_GROUP_COUNT + (int)(group))
 
 /* A program is looked up by its kind and by whether it computes the penalty; where the penalty is in all
  * of them or in none, only the first of the two exists. */
@@ -80,7 +87,10 @@ typedef struct gd__measured {
 } gd__measured;
 
 enum { GD__TIMES_MAX = 1024 };
-enum { GD__TIME_D, GD__TIME_G, GD__TIME_REDUCE, GD__TIME_OPTIMIZER, GD__TIME_DATA, GD__TIME_TOTAL, GD__TIMES };
+enum {
+    GD__TIME_D, GD__TIME_G, GD__TIME_REDUCE, GD__TIME_COLLECTIVE, GD__TIME_OPTIMIZER, GD__TIME_DATA, GD__TIME_TOTAL,
+    GD__TIMES
+};
 
 struct gd_trainer {
     gd_comm *comm;
@@ -104,6 +114,10 @@ struct gd_trainer {
     bool sliced;          /* optimizer.shard, and there are ranks to divide it over      */
     uint64_t moment_terms; /* sliced: what moments add to the state hash, when last looked at */
     /* running */
+    bool overlap;         /* updates end when they must: there are other ranks, and the recipe wants it */
+    bool ahead;           /* the first program of the next iteration has begun            */
+    double ahead_seconds; /* and has run so long                                          */
+    double mark;          /* time up to here was booked                                   */
     gd__kind_programs kind[GD_STEP_KIND_COUNT][GD__VERSIONS];
     void **memory;        /* per local shard: activations, shared by all kinds           */
     size_t memory_bytes;
@@ -135,8 +149,10 @@ struct gd_trainer {
     void *control;        /* one control word per rank, and this one's                   */
     gd__stragglers stragglers; /* rank 0, where there are others                          */
     gd_writer *writer;    /* NULL: no checkpoints                                        */
+    gd_error sick_save;   /* NUMERIC: a save found that the state is not finite          */
     uint64_t *hash;       /* per rank                                                    */
     gd_step_plan plan, next;
+    bool next_known;      /* the broadcast of `next` has ended                           */
     /* sampling, rank 0 */
     gd_program *sampler[2];            /* of latents in [0], or the translators of both directions */
     gd_instance *sampler_instance[2];
@@ -187,8 +203,11 @@ GD_CHECKED gd_status gd__open_sampler(gd_trainer *t);
 int gd__metric_index(const gd_trainer *t, const char *name); /* -1: none */
 GD_CHECKED gd_status gd__add_metric(gd_trainer *t, const char *name, int *index); /* or finds it */
 
-/* step.c: runs a program, updates included. Collective. */
+/* step.c: runs a program, and begins its updates. Collective. */
 GD_CHECKED gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t draw);
+/* Begins with the first program of the next iteration's plan while updates are under way, and ends those that it needs.
+ * The training state stays as it is at the end of the iteration. Collective. */
+GD_CHECKED gd_status gd__run_ahead(gd_trainer *t, const gd_step_plan *plan, gd_step_kind k, int version, int64_t draw);
 
 /* pool.c. Memory of the pools, if the topology has some; their turn in program run `draw` (collective). */
 GD_CHECKED gd_status gd__make_pools(gd_trainer *t);
@@ -210,8 +229,12 @@ GD_CHECKED gd_status gd__collect_moments(void *trainer, gd_state_take take, void
 /* Sliced: brings moment_terms up to date. Collective. Errors: MPI. */
 GD_CHECKED gd_status gd__hash_moments(gd_trainer *t);
 
-/* update.c: after the gradients of a group are complete on this rank. Collective. */
-GD_CHECKED gd_status gd__update_group(gd_trainer *t, gd_group g);
+/* update.c, all collective. begin: the gradients of a group are complete on this rank; between begin and end nobody touches
+ * them or the parameters. Without overlap an update ends when it begins. */
+GD_CHECKED gd_status gd__begin_update(gd_trainer *t, gd_group g);
+GD_CHECKED gd_status gd__end_update(gd_trainer *t, gd_group g);
+GD_CHECKED gd_status gd__end_updates(gd_trainer *t, unsigned groups); /* those of these groups (bit g) that have begun */
+bool gd__pending(const gd_trainer *t);
 /* Remembers the first number of the iteration that is not finite. */
 void gd__watch(gd_trainer *t, int metric, double value);
 
@@ -250,11 +273,15 @@ void gd__tell(const gd_trainer *t, const char *kind, const gd_event_field *field
 /* saving.c, all collective. Starts a save; last: and waits for it. */
 GD_CHECKED gd_status gd__open_writer(gd_trainer *t);
 GD_CHECKED gd_status gd__save(gd_trainer *t, bool last);
+/* NUMERIC, on all ranks alike, after a save that was refused because the state is not finite. */
+GD_CHECKED gd_status gd__heed_save(gd_trainer *t);
 /* Waits for the save under way and returns st, with its message. */
 GD_CHECKED gd_status gd__end_saving(gd_trainer *t, gd_status st);
 
 /* resume.c */
 GD_CHECKED gd_status gd__open_loader(gd_trainer *t);
+/* Drops what ran ahead of its iteration, if anything did: its batch will be drawn again. Collective. */
+GD_CHECKED gd_status gd__drop_ahead(gd_trainer *t);
 /* After a NUMERIC, whose message is this thread's record. Loads the newest checkpoint from before the sickness began, and moves on from it
  * with another seed, on data that was not seen since. Collective. Errors: NUMERIC where that cannot be done. */
 GD_CHECKED gd_status gd__go_back(gd_trainer *t);

@@ -1,4 +1,5 @@
-/* dist/update.c -- from gradients to new parameters: all-reduce, norm, optimiser, moving average. Where optimiser
+/* dist/update.c -- from gradients to new parameters: all-reduce, norm, optimiser, moving average. Between the begin of
+ * an update and its end a program may run that touches neither the parameters nor the gradients. Where optimiser
  * state is divided (slices.c) each rank does its slice, and all get the new parameters. */
 #include <math.h>
 #include <string.h>
@@ -40,15 +41,14 @@ static void move_average(float *restrict ema, const float *restrict x, size_t n,
 }
 
 /* Before ema_start the average follows the parameters. */
-static void update_ema(gd_trainer *t) {
-    gd__arenas *a = &t->group[GD_GROUP_G];
-    if (!a->ema) return;
+static float ema_decay(const gd_trainer *t) {
     double decay = t->plan.step > t->config.ema_start ? t->config.ema_decay : 0;
     double n = (double)(t->plan.step - t->config.ema_start);
     if (t->config.ema_warmup && decay > 0) decay = fmin(decay, (1 + n) / (10 + n));
-    move_average(a->ema, a->param, a->count, (float)decay);
-    move_average(t->buffer_ema, t->buffer[0], t->buffer_count, (float)decay);
+    return (float)decay;
 }
+
+static bool has_ema(const gd_trainer *t, gd_group g) { return g == GD_GROUP_G && t->group[g].ema; }
 
 void gd__watch(gd_trainer *t, int metric, double value) {
     if (isfinite(value) || t->now.bad) return;
@@ -63,15 +63,6 @@ static void set_metric(gd_trainer *t, const char *name, double value) {
     gd__watch(t, m, value);
 }
 
-static gd_status reduce_group(gd_trainer *t, gd_group g) {
-    gd_reducer *r = t->group[g].reducer;
-    double start = gd__seconds();
-    GD_TRY(gd_reducer_start(r));
-    GD_TRY(t->sliced ? gd_reducer_finish_slice(r) : gd_reducer_finish(r));
-    t->now.reduce += gd__seconds() - start;
-    return GD_OK;
-}
-
 /* All parameters, after the update of this rank's slice. */
 static gd_status share_params(gd_trainer *t, gd__arenas *a) {
     double start = gd__seconds();
@@ -83,13 +74,37 @@ static gd_status share_params(gd_trainer *t, gd__arenas *a) {
     return GD_OK;
 }
 
-gd_status gd__update_group(gd_trainer *t, gd_group g) {
+/* A norm whose square no float holds makes moments of squares infinite, and with them the update zero for ever. */
+static double usable(const gd_optimizer_spec *o, double norm, double scale) {
+    bool squares = o->kind == GD_ADAM || o->kind == GD_RMSPROP;
+    return squares && !isfinite((float)(norm * scale) * (float)(norm * scale)) ? INFINITY : norm;
+}
+
+/* Until here running statistics are those of before, and the end may be behind their next ones. */
+gd_status gd__begin_update(gd_trainer *t, gd_group g) {
+    gd__arenas *a = &t->group[g];
+    gd__label(t, GD_PHASE_REDUCE, g);
+    if (!gd_reducer_is_open(a->reducer)) GD_TRY(gd_reducer_open(a->reducer, t->sliced));
+    gd_reducer_all_ready(a->reducer);
+    a->pending = true;
+    if (has_ema(t, g)) move_average(t->buffer_ema, t->buffer[0], t->buffer_count, ema_decay(t));
+    return t->overlap ? GD_OK : gd__end_update(t, g);
+}
+
+/* Waits for the sum of all gradients. */
+static gd_status end_reduction(gd_trainer *t, gd_group g) {
+    double start = gd__seconds();
+    gd__label(t, GD_PHASE_REDUCE, g);
+    GD_TRY(gd_reducer_finish(t->group[g].reducer));
+    t->group[g].pending = false;
+    t->now.reduce += gd__seconds() - start;
+    return GD_OK;
+}
+
+static gd_status apply(gd_trainer *t, gd_group g) {
     gd__arenas *a = &t->group[g];
     const gd_optimizer_spec *o = &t->config.optimizer[g];
-    gd__label(t, GD_PHASE_REDUCE, g);
-    GD_TRY(reduce_group(t, g));
-    gd__label(t, GD_PHASE_UPDATE, g);
-    double start = gd__seconds(), norm = 0;
+    double norm = 0;
     GD_TRY(norm_of(t, a, a->grad[0], &norm));
     double scale = o->clip_norm > 0 && norm > o->clip_norm ? o->clip_norm / norm : 1;
     double clip = g == GD_GROUP_D ? t->config.weight_clip : 0;
@@ -97,9 +112,30 @@ gd_status gd__update_group(gd_trainer *t, gd_group g) {
     gd_optimizer_update(o, t->plan.step, number, scale, clip, a->last - a->first, a->param + a->first,
                         a->grad[0] + a->first, a->moment[0], a->moment[1]);
     GD_TRY(share_params(t, a));
-    if (g == GD_GROUP_G) update_ema(t);
-    set_metric(t, g == GD_GROUP_G ? "grad_norm_g" : "grad_norm_d", norm);
+    if (has_ema(t, g)) move_average(a->ema, a->param, a->count, ema_decay(t));
+    set_metric(t, g == GD_GROUP_G ? "grad_norm_g" : "grad_norm_d", usable(o, norm, scale));
     set_metric(t, g == GD_GROUP_G ? "lr_g" : "lr_d", gd_optimizer_lr(o, t->plan.step, number - 1));
-    t->now.optimizer += gd__seconds() - start;
+    return GD_OK;
+}
+
+gd_status gd__end_update(gd_trainer *t, gd_group g) {
+    double start = gd__seconds();
+    GD_TRY(end_reduction(t, g));
+    gd__label(t, GD_PHASE_UPDATE, g);
+    double reduced = gd__seconds();
+    GD_TRY(apply(t, g));
+    double end = gd__seconds();
+    t->now.optimizer += end - reduced;
+    if (g == GD_GROUP_G) t->now.g_step += end - start;
+    else t->now.d_step += end - start;
+    t->mark += end - start; /* whoever runs a program meanwhile did not spend it there */
+    return GD_OK;
+}
+
+bool gd__pending(const gd_trainer *t) { return t->group[GD_GROUP_G].pending || t->group[GD_GROUP_D].pending; }
+
+gd_status gd__end_updates(gd_trainer *t, unsigned groups) {
+    for (int g = GD_GROUP_COUNT - 1; g >= 0; g--)
+        if (t->group[g].pending && groups >> g & 1) GD_TRY(gd__end_update(t, (gd_group)g));
     return GD_OK;
 }

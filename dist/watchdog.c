@@ -101,7 +101,8 @@ static void forget_hosts(gd_watchdog *w) {
 
 static void exchange_hosts(gd_watchdog *w, double now) {
     if (!w->beat.folder || w->c->host_rank) return;
-    write_own(w, now);
+    write_own(w, now); /* of a single host, too: for gd_watchdog_look */
+    if (w->c->hosts == 1) return;
     if (!is_suspicious(w, now)) {
         forget_hosts(w);
         return;
@@ -252,7 +253,7 @@ gd_status gd_watchdog_start(gd_comm *c, const gd_watchdog_spec *s, gd_watchdog *
         pthread_condattr_t attr;
         w->c = c;
         w->spec = *s;
-        w->beat.folder = c->hosts > 1 ? s->folder : NULL;
+        w->beat.folder = s->folder;
         pthread_mutex_init(&w->mutex, NULL);
         pthread_condattr_init(&attr);
         pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);

@@ -15,7 +15,8 @@
 typedef struct gd_watchdog_spec {
     double limit, patience;  /* seconds; limit 0: no watchdog                                            */
     double factor;           /* >= 1                                                                     */
-    const char *folder;      /* for the files of hosts, made when needed; NULL: hosts know nothing of each other.
+    const char *folder;      /* for the files of hosts (heartbeat.h), made when needed; also gd_watchdog_look reads
+                                them. NULL: none, hosts know nothing of each other.
                                 Borrowed until gd_watchdog_stop                                          */
     /* Called in the watchdog's thread, of one rank. hang false: somebody takes long, in a phase that may; text is one
      * line. hang true: the report, many lines; it must end the job (gd_comm_abort, exit code 86) and may not return. It
@@ -31,5 +32,25 @@ typedef struct gd_watchdog gd_watchdog;
 GD_CHECKED gd_status gd_watchdog_start(gd_comm *c, const gd_watchdog_spec *s, gd_watchdog **out);
 /* Not collective: ranks that are still watched by others count as if they had no watchdog. NULL is fine. */
 void gd_watchdog_stop(gd_watchdog *w);
+
+/* ---- from outside ---- */
+
+typedef struct gd_rank_view { /* of a running job's rank, as its host last wrote it */
+    int rank;
+    char host[64];
+    int64_t process;
+    int64_t step;            /* it is at; 0: before the first                                            */
+    char where[160];         /* "step 12, gradients of D: waits in an all-reduce"                        */
+    bool waits;              /* in a collective                                                          */
+    bool frozen;             /* its process has not run for the last seconds: stopped, swapped out       */
+    double still_s;          /* since it came to this place, by this host's clock and the file system's  */
+    double silent_s;         /* since its host wrote                                                     */
+} gd_rank_view;
+/* The ranks of the newest start of a run that has a file in `folder`, by number; a run that has ended in order has none.
+ * Not collective; changes nothing, needs no MPI. *out: malloc'ed, caller frees; NULL where there is none. What is no
+ * heartbeat is skipped. Errors: NOMEM. */
+GD_CHECKED gd_status gd_watchdog_look(const char *folder, gd_rank_view **out, int *n);
+/* "0-3, 7" of the ranks that are set. Returns out. */
+char *gd_ranks_text(const unsigned char *set, int n, char *out, size_t room);
 
 #endif

@@ -205,7 +205,7 @@ static gd_status plan(gd_writer *w, const gd_state *s) {
     memcpy(t, s->tensor, (size_t)s->count * sizeof *t);
     w->state = *s;
     w->state.tensor = t;
-    w->job = (gd__save){.dir = w->o.dir, .s = &w->state, .rank = w->rank, .size = w->size};
+    w->job = (gd__save){.dir = w->o.dir, .s = &w->state, .rank = w->rank, .size = w->size, .only_finite = true};
     GD_TRY(gd__save_plan(&w->job));
     if (w->rank == 0) GD_TRY(gd__temporary_name(w->o.dir, s->counters.step, w->job.temporary));
     return make_room(w, &w->job);
@@ -273,6 +273,13 @@ static gd_status give_up(gd_writer *w) {
     gd_status mine = gd_writer_word(w) == GD_WRITER_FAILED ? gd_error_restore(&w->result) : GD_OK;
     gd_status st = gd_comm_agree(w->comm, mine);
     if (st == GD_MPI) return gd_trace(st, __FILE__, __LINE__);
+    double sick = mine == GD_NUMERIC; /* of the state, which is one: so all ranks say it */
+    GD_TRY(gd_comm_sum_f64(w->comm, &sick, 1));
+    if (st == GD_PEER && sick > 0) {
+        gd_error e;
+        gd_error_save(GD_NUMERIC, &e);
+        st = gd_error_restore(&e);
+    }
     tell(w, st);
     enter(w, GIVE_UP);
     return GD_OK;

@@ -28,18 +28,41 @@ static int take_id(const char *at, size_t bytes, char *out) {
     return 0;
 }
 
+static int take_object(const struct dl_phdr_info *info, char *out) {
+    for (int i = 0; i < info->dlpi_phnum; i++) {
+        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
+        if (p->p_type == PT_NOTE && take_id((const char *)(info->dlpi_addr + p->p_vaddr), p->p_memsz, out)) return 1;
+    }
+    return 0;
+}
+
 /* The first object is the program itself. */
 static int look(struct dl_phdr_info *info, size_t size, void *out) {
     (void)size;
-    for (int i = 0; i < info->dlpi_phnum; i++) {
-        const ElfW(Phdr) *p = &info->dlpi_phdr[i];
-        if (p->p_type == PT_NOTE && take_id((const char *)(info->dlpi_addr + p->p_vaddr), p->p_memsz, out))
-            break; // NOLINT
-    }
+    take_object(info, out);
     return 1;
 }
 
 void gd_build_id(char out[GD_BUILD_ID_ROOM]) {
     snprintf(out, GD_BUILD_ID_ROOM, "unknown");
     dl_iterate_phdr(look, out);
+}
+
+/* Arithmetic, threads that divide sums, decoders of images, messages. */
+const char *const gd_library_name[GD_LIBRARIES] = {"libdnnl", "libm", "libgomp", "libmpi", "libpng16", "libturbojpeg"};
+
+static int look_at_library(struct dl_phdr_info *info, size_t size, void *out) {
+    char(*id)[GD_LIBRARY_ROOM] = out;
+    const char *slash = strrchr(info->dlpi_name, '/'), *name = slash ? slash + 1 : info->dlpi_name;
+    (void)size;
+    for (int i = 0; i < GD_LIBRARIES; i++) {
+        size_t n = strlen(gd_library_name[i]);
+        if (!strncmp(name, gd_library_name[i], n) && !strncmp(name + n, ".so", 3)) take_object(info, id[i]);
+    }
+    return 0;
+}
+
+void gd_library_ids(char out[GD_LIBRARIES][GD_LIBRARY_ROOM]) {
+    for (int i = 0; i < GD_LIBRARIES; i++) snprintf(out[i], GD_LIBRARY_ROOM, "none");
+    dl_iterate_phdr(look_at_library, out);
 }

@@ -1,16 +1,20 @@
-/* gandist bench RECIPE: seconds per D step, G step and iteration, rates, share of the machine's peak. */
+/* gandist bench RECIPE: seconds per D step, G step and iteration, rates, share of the machine's peak; and the same on
+ * more and more ranks (--scaling). */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "launch/commands.h"
 #include "launch/cost.h"
+#include "launch/kernels.h"
+#include "launch/scaling.h"
 #include "launch/session.h"
 #include "launch/setup.h"
 
 typedef struct bench_options {
     gd_text_list set;
-    int64_t steps, warmup;
+    int64_t steps, warmup, threads, batch;
+    const char *scaling, *launcher;
     bool json;
 } bench_options;
 
@@ -18,6 +22,14 @@ static const gd_option table[] = {
     {"set", GD_OPT_TEXTS, offsetof(bench_options, set), "KEY=VALUE", "set a recipe key; may be repeated"},
     {"steps", GD_OPT_INT, offsetof(bench_options, steps), "N", "timed iterations (default 10, at least 5)"},
     {"warmup", GD_OPT_INT, offsetof(bench_options, warmup), "N", "iterations before them (default 2)"},
+    {"scaling", GD_OPT_TEXT, offsetof(bench_options, scaling), "1,2,4",
+     "one run for each of these numbers of ranks, with equal work per rank: efficiency, and what limits it"},
+    {"batch", GD_OPT_INT, offsetof(bench_options, batch), "N",
+     "scaling: samples of each rank (default: batch.global over the most ranks)"},
+    {"threads", GD_OPT_INT, offsetof(bench_options, threads), "N",
+     "scaling: of each rank (default: cores over the most ranks)"},
+    {"launcher", GD_OPT_TEXT, offsetof(bench_options, launcher), "COMMAND",
+     "scaling: what starts the ranks (default: \"mpirun --oversubscribe\")"},
     {"json", GD_OPT_FLAG, offsetof(bench_options, json), NULL, "one JSON object"},
 };
 
@@ -31,24 +43,55 @@ typedef struct bench_run {
     gd_trainer *trainer;
 } bench_run;
 
-static void print_text(const bench_run *b, const gd_train_times *t, double flops, double peak) {
+/* Over all ranks, of the means of an iteration. */
+typedef struct bench_comm {
+    double exposed;      /* communication: what even the rank that waits least waits for */
+    double wait;         /* the other ranks wait longer, for slower ones: their mean     */
+    double data;         /* of the rank that waits longest for data                      */
+    bool shared;         /* more threads than cores on some host                         */
+} bench_comm;
+
+static gd_status look_at_ranks(const bench_run *b, const gd_train_times *t, bench_comm *out) {
+    double mine[3] = {t->reduce + t->collective, t->data, b->layout.share * 1.0001 < b->layout.threads};
+    int size = gd_comm_size(b->comm);
+    double(*all)[3] = calloc((size_t)size, sizeof *all), sum = 0;
+    GD_TRY(gd_comm_agree(b->comm, all ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "bench: no memory")));
+    gd_status st = gd_comm_allgather(b->comm, mine, sizeof mine, all);
+    *out = (bench_comm){.exposed = all[0][0]};
+    for (int r = 0; r < size && st == GD_OK; r++) {
+        if (all[r][0] < out->exposed) out->exposed = all[r][0];
+        if (all[r][1] > out->data) out->data = all[r][1];
+        out->shared = out->shared || all[r][2] > 0;
+        sum += all[r][0];
+    }
+    out->wait = sum / size - out->exposed;
+    free(all);
+    return st;
+}
+
+static void print_text(const bench_run *b, const gd_train_times *t, const bench_comm *c, double flops, double peak) {
     double images = (double)b->recipe->batch.global / t->total;
     printf("%s: global batch %lld, %d rank%s, %d thread%s each, %d iterations, median (min) seconds\n", b->recipe->name,
            (long long)b->recipe->batch.global, gd_comm_size(b->comm), gd_comm_size(b->comm) > 1 ? "s" : "",
            b->layout.threads, b->layout.threads > 1 ? "s" : "", t->iterations);
     printf("  D step     %8.4f (%.4f)\n  G step     %8.4f (%.4f)\n  iteration  %8.4f (%.4f)\n", t->d_step, t->d_min,
            t->g_step, t->g_min, t->total, t->total_min);
-    printf("  of it: exchange %.4f, optimizer %.4f, data %.4f\n", t->reduce, t->optimizer, t->data);
+    printf("  of it: gradients exposed %.4f, statistics %.4f, optimizer %.4f, data %.4f\n", t->reduce, t->collective,
+           t->optimizer, t->data);
+    if (gd_comm_size(b->comm) > 1)
+        printf("  all ranks: exposed communication %.4f, waiting for slower ranks %.4f%s\n", c->exposed, c->wait,
+               c->shared ? " (cores are shared)" : "");
     printf("  %.1f images/s; %.1f GFLOP/s per rank, %.0f %% of %.1f GFLOP/s (matrix product, same threads)\n", images,
            1e-9 * flops / t->total, 100 * flops / t->total / peak, 1e-9 * peak);
 }
 
-static void print_json(const bench_run *b, const gd_train_times *t, double flops, double peak) {
+static void print_json(const bench_run *b, const gd_train_times *t, const bench_comm *c, double flops, double peak) {
     printf("{\"recipe\":\"%s\",\"ranks\":%d,\"threads\":%d,\"global_batch\":%lld,\"iterations\":%d,\"d_step\":%.6f,"
-           "\"g_step\":%.6f,\"iteration\":%.6f,\"iteration_min\":%.6f,\"reduce\":%.6f,\"optimizer\":%.6f,"
-           "\"data\":%.6f,\"images_per_s\":%.3f,\"flops_per_s\":%.0f,\"peak_flops_per_s\":%.0f}\n",
+           "\"g_step\":%.6f,\"iteration\":%.6f,\"iteration_min\":%.6f,\"reduce\":%.6f,\"collective\":%.6f,\"optimizer\":%.6f,"
+           "\"data\":%.6f,\"exposed_comm\":%.6f,\"wait\":%.6f,\"oversubscribed\":%s,\"images_per_s\":%.3f,\"flops_per_s\":%.0f,\"peak_flops_per_s\":%.0f}\n",
            b->recipe->name, gd_comm_size(b->comm), b->layout.threads, (long long)b->recipe->batch.global, t->iterations,
-           t->d_step, t->g_step, t->total, t->total_min, t->reduce, t->optimizer, t->data,
+           t->d_step, t->g_step, t->total, t->total_min, t->reduce, t->collective, t->optimizer, c->data,
+           c->exposed, c->wait, c->shared ? "true" : "false",
            (double)b->recipe->batch.global / t->total, flops / t->total, peak);
 }
 
@@ -65,6 +108,12 @@ static gd_status prepare(bench_run *b, const char *path) {
     return gd_comm_agree(b->comm, st);
 }
 
+static void print_kernels(void) {
+    char text[256];
+    gd_kernels_text(text, sizeof text);
+    printf("kernels: %s\n", text);
+}
+
 static gd_status bench(bench_run *b, const char *path) {
     GD_TRY(prepare(b, path));
     gd_train_config *c = &b->setup.config;
@@ -75,17 +124,39 @@ static gd_status bench(bench_run *b, const char *path) {
     gd_train_hooks none = {0};
     gd_train_cost cost;
     gd_train_times times;
+    gd_kernels_begin(b->recipe, true);
+    GD_TRY(gd_kernels_agree(b->comm, b->recipe, c, b->data, NULL));
     GD_TRY(gd_train_estimate(c, b->data, gd_comm_size(b->comm), &cost));
     GD_TRY(gd_trainer_new(b->comm, c, b->data, &none, &b->trainer));
     GD_TRY(gd_trainer_run(b->trainer, b->opt.warmup));
     gd_trainer_times_reset(b->trainer);
     GD_TRY(gd_trainer_run(b->trainer, b->opt.warmup + b->opt.steps));
     gd_trainer_times(b->trainer, &times);
+    bench_comm of_ranks;
+    GD_TRY(look_at_ranks(b, &times, &of_ranks));
     if (gd_comm_rank(b->comm)) return GD_OK;
     double peak = gd_peak_flops();
-    (b->opt.json ? print_json : print_text)(b, &times, cost.flops, peak);
+    if (gd_kernels_are_timed(b->recipe) && !b->opt.json) print_kernels();
+    (b->opt.json ? print_json : print_text)(b, &times, &of_ranks, cost.flops, peak);
     gd_trainer_print_profile(b->trainer, stderr);
     return GD_OK;
+}
+
+/* The recipe's batch is that of the largest run. */
+static gd_status scale(const bench_options *o, const char *path) {
+    gd_recipe_opts keys = {o->set.item, o->set.count};
+    gd_scaling s = {.counts = o->scaling, .launcher = o->launcher, .recipe = path, .set = &o->set, .batch = o->batch,
+                    .threads = o->threads, .steps = o->steps, .warmup = o->warmup, .json = o->json};
+    int counts[GD_SCALING_MAX], n;
+    gd_recipe *r;
+    if (gd_comm_launched())
+        GD_FAIL(USAGE, "--scaling: starts mpirun itself; run it without one (--launcher says how ranks are started)");
+    if (o->batch < 0 || o->threads < 0) GD_FAIL(USAGE, "--batch, --threads: expected at least 1");
+    GD_TRY(gd_scaling_counts(o->scaling, &n, counts));
+    GD_TRY(gd_recipe_load(path, &keys, &r));
+    if (!s.batch) s.batch = r->batch.global / counts[n - 1] > 0 ? r->batch.global / counts[n - 1] : 1;
+    gd_recipe_free(r);
+    return gd_scaling_run(&s);
 }
 
 static gd_status run(int argc, char **argv) {
@@ -99,6 +170,9 @@ static gd_status run(int argc, char **argv) {
     if (helped) return GD_OK;
     if (b.opt.steps < 5) GD_FAIL(USAGE, "--steps: a median needs at least 5, got %lld", (long long)b.opt.steps);
     if (b.opt.warmup < 1) GD_FAIL(USAGE, "--warmup: at least 1, got %lld", (long long)b.opt.warmup);
+    if (b.opt.scaling) return scale(&b.opt, args.item[0]);
+    if (b.opt.batch || b.opt.threads || b.opt.launcher)
+        GD_FAIL(USAGE, "--batch, --threads, --launcher: only with --scaling");
     GD_TRY(gd_session_begin(&b.comm, &b.layout));
     gd_status st = bench(&b, args.item[0]);
     gd_trainer_free(b.trainer);

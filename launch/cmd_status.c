@@ -11,6 +11,7 @@
 #include "dist/checkpoint.h"
 #include "dist/events.h"
 #include "dist/lock.h"
+#include "dist/watchdog.h"
 #include "launch/commands.h"
 #include "launch/history.h"
 #include "launch/progress.h"
@@ -34,7 +35,11 @@ typedef struct standing {
     int64_t saved_step;
     double saved_age;
     bool stop_asked;
+    gd_rank_view *rank; /* of a run that trains, by number; owner: the standing           */
+    int ranks;
 } standing;
+
+static const double STILL_S = 5, SILENT_S = 15; /* hosts write every three seconds */
 
 /* ---- reading ---- */
 
@@ -110,7 +115,8 @@ static gd_status read_standing(const char *folder, standing *s) {
     GD_TRY(read_checkpoints(s));
     snprintf(path, sizeof path, "%s/stop", folder);
     s->stop_asked = gd_path_exists(path);
-    return GD_OK;
+    snprintf(path, sizeof path, "%s/heartbeat", folder);
+    return s->lock.alive ? gd_watchdog_look(path, &s->rank, &s->ranks) : GD_OK;
 }
 
 /* One word for all of it. */
@@ -172,6 +178,52 @@ static void print_place(const standing *s) {
     printf("  lock        process %lld on %s%s, renewed %s\n", (long long)s->lock.pid, s->lock.host, job, ago);
 }
 
+/* Of those in the set: "node1, node2". */
+static void hosts_text(const standing *s, const unsigned char *set, char *out, size_t room) {
+    const char *before = "";
+    size_t at = 0;
+    for (int i = 0; i < s->ranks && at < room; i++) {
+        if (!set[s->rank[i].rank] || !strcmp(before, s->rank[i].host)) continue;
+        int n = snprintf(out + at, room - at, "%s%s", at ? ", " : "", s->rank[i].host);
+        before = s->rank[i].host;
+        at += n > 0 ? (size_t)n : 0;
+    }
+}
+
+/* Ranks at the same place share a line. */
+static void print_group(const standing *s, int first, unsigned char *told, unsigned char *set, int numbers,
+                        const char *head) {
+    const gd_rank_view *v = &s->rank[first];
+    char ranks[256], hosts[256] = "";
+    double still = 0;
+    memset(set, 0, (size_t)numbers);
+    for (int i = first; i < s->ranks; i++) {
+        const gd_rank_view *w = &s->rank[i];
+        if (told[w->rank] || w->still_s < STILL_S || w->frozen != v->frozen || strcmp(w->where, v->where) != 0)
+            continue;
+        set[w->rank] = told[w->rank] = 1;
+        still = fmax(still, w->still_s);
+    }
+    hosts_text(s, set, hosts, sizeof hosts);
+    printf("  %-11s rank %s on %s: %s, for %.0f s", head, gd_ranks_text(set, numbers, ranks, sizeof ranks), hosts,
+           v->where, still);
+    if (v->frozen) fputs(" (does not run)", stdout);
+    if (v->silent_s > SILENT_S) printf(" (its host has written nothing for %.0f s)", v->silent_s);
+    putchar('\n');
+}
+
+static gd_status print_still(const standing *s) {
+    int numbers = s->ranks ? s->rank[s->ranks - 1].rank + 1 : 0, lines = 0;
+    unsigned char *told = calloc(2, (size_t)numbers + 1);
+    if (!told) GD_FAIL(NOMEM, "%s: no memory for %d ranks", s->folder, numbers);
+    for (int i = 0; i < s->ranks; i++)
+        if (!told[s->rank[i].rank] && s->rank[i].still_s >= STILL_S)
+            print_group(s, i, told, told + numbers, numbers, lines++ ? "" : "still");
+    if (s->ranks && !lines) printf("  still       no rank: all have moved in the last %.0f s\n", STILL_S);
+    free(told);
+    return GD_OK;
+}
+
 /* 2026-03-01T12:00:00Z  save  step 1000, seconds 0.31, path step-000000001000 */
 static void print_event(const char *line) {
     json_t *o = json_loads(line, 0, NULL), *value;
@@ -192,14 +244,16 @@ static void print_event(const char *line) {
     json_decref(o);
 }
 
-static void print_plain(const standing *s) {
+static gd_status print_plain(const standing *s) {
     print_state(s);
     print_progress(s);
     print_place(s);
+    GD_TRY(print_still(s));
     for (int i = 0; i < s->history.n_shown; i++) {
         printf("  %-11s ", i ? "" : "events");
         print_event(s->history.shown[i]);
     }
+    return GD_OK;
 }
 
 /* ---- as JSON ---- */
@@ -219,16 +273,28 @@ static json_t *lock_json(const gd_lock_view *l) {
                      "job", l->job, "since", (json_int_t)l->since, "age_s", l->age_s, "why", l->why);
 }
 
+static json_t *ranks_json(const standing *s) {
+    json_t *all = json_array();
+    for (int i = 0; i < s->ranks; i++) {
+        const gd_rank_view *v = &s->rank[i];
+        json_t *one = json_pack("{s:i s:s s:I s:I s:s s:b s:b s:f s:f}", "rank", v->rank, "host", v->host, "pid",
+                                (json_int_t)v->process, "step", (json_int_t)v->step, "where", v->where, "waits",
+                                v->waits, "frozen", v->frozen, "still_s", v->still_s, "silent_s", v->silent_s);
+        if (!one || json_array_append_new(all, one)) break; /* a host name that is no UTF-8 */
+    }
+    return all;
+}
+
 static gd_status print_json(const standing *s) {
     const gd_history *h = &s->history;
     json_t *o = json_pack(
-        "{s:s s:s s:I s:I s:o s:o s:o s:I s:o s:I s:s s:o s:s s:I s:s s:b s:o}", "run", s->folder, "state", state_of(s),
-        "step", (json_int_t)s->step, "until", (json_int_t)h->until, "images_per_s",
+        "{s:s s:s s:I s:I s:o s:o s:o s:I s:o s:I s:s s:o s:s s:I s:s s:b s:o s:o}", "run", s->folder, "state",
+        state_of(s), "step", (json_int_t)s->step, "until", (json_int_t)h->until, "images_per_s",
         number_or_null(s->images_per_s, true), "steps_per_s", number_or_null(s->steps_per_s, true), "metrics_age_s",
         number_or_null(s->metrics_age, s->metrics_age >= 0), "saved_step", (json_int_t)s->saved_step, "saved_age_s",
         number_or_null(s->saved_age, s->saved_age >= 0), "ranks", (json_int_t)h->ranks, "hosts", h->hosts, "lock",
         lock_json(&s->lock), "reason", h->ended ? h->reason : "", "exit", (json_int_t)(h->ended ? h->exit_code : -1),
-        "said", h->said, "stop_asked", s->stop_asked, "events", events_json(h));
+        "said", h->said, "stop_asked", s->stop_asked, "rank", ranks_json(s), "events", events_json(h));
     char *text = o ? json_dumps(o, JSON_COMPACT | JSON_PRESERVE_ORDER | JSON_REAL_PRECISION(6)) : NULL;
     json_decref(o);
     if (!text) GD_FAIL(NOMEM, "%s: no memory for its status, or a name that is no UTF-8", s->folder);
@@ -246,14 +312,15 @@ static gd_status run(int argc, char **argv) {
     if (helped) return GD_OK;
     gd_status st = read_standing(args.item[0], &s);
     if (st == GD_OK && o.json) st = print_json(&s);
-    else if (st == GD_OK) print_plain(&s);
+    else if (st == GD_OK) st = print_plain(&s);
     gd_history_free(&s.history);
+    free(s.rank);
     return st;
 }
 
 const gd_command gd_command_status = {
     .name = "status",
-    .summary = "says where a run stands: step, rate, last save, who trains, what happened",
+    .summary = "says where a run stands: step, rate, last save, who trains, who waits, what happened",
     .usage = "RUN [--json]",
     .example = "gandist status runs/dcgan",
     .options = table,

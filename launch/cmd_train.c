@@ -16,12 +16,14 @@
 #include "launch/cost.h"
 #include "launch/hang.h"
 #include "launch/history.h"
+#include "launch/kernels.h"
 #include "launch/leaving.h"
 #include "launch/progress.h"
 #include "launch/report.h"
 #include "launch/run_folder.h"
 #include "launch/session.h"
 #include "launch/setup.h"
+#include "launch/shared_recipe.h"
 #include "launch/sheets.h"
 #include "launch/start.h"
 #include "launch/start_table.h"
@@ -146,7 +148,8 @@ static void on_checkpoint(void *ctx, int64_t step, const char *path, double seco
         write_report(t);
     } else {
         gd_progress_end(&t->progress);
-        GD_LOG(LAUNCH, WARN, "saving step %lld failed: %s; training goes on", (long long)step, gd_error_message());
+        GD_LOG(LAUNCH, WARN, "saving step %lld failed: %s%s", (long long)step, gd_error_message(),
+               st == GD_NUMERIC ? "" : "; training goes on");
     }
 }
 
@@ -167,26 +170,9 @@ static gd_status check_options(train_options *o) {
     return GD_OK;
 }
 
-/* Reads the recipe on rank 0's word: its text decides on every rank, so a stale copy on another host
- * cannot make ranks differ. */
 static gd_status load_recipe(train_run *t) {
     gd_recipe_opts o = {t->opt.set.item, t->opt.set.count};
-    gd_status st = GD_OK;
-    uint64_t bytes = 0;
-    if (is_root(t)) {
-        st = gd_recipe_load(t->recipe_path, &o, &t->recipe);
-        if (st == GD_OK) st = gd_recipe_text(t->recipe, false, &t->recipe_text);
-        if (st == GD_OK) bytes = strlen(t->recipe_text) + 1;
-    }
-    GD_TRY(gd_comm_agree(t->comm, st));
-    GD_TRY(gd_comm_bcast(t->comm, 0, &bytes, sizeof bytes));
-    if (!is_root(t)) {
-        t->recipe_text = malloc(bytes);
-        if (!t->recipe_text) GD_FAIL(NOMEM, "recipe text");
-    }
-    GD_TRY(gd_comm_bcast(t->comm, 0, t->recipe_text, bytes));
-    if (!is_root(t)) st = gd_recipe_parse(t->recipe_path, t->recipe_text, bytes - 1, NULL, &t->recipe);
-    return gd_comm_agree(t->comm, st);
+    return gd_shared_recipe(t->comm, t->recipe_path, &o, &t->recipe, &t->recipe_text);
 }
 
 static gd_status open_data(train_run *t) {
@@ -218,6 +204,7 @@ static gd_status prepare(train_run *t) {
     gd_setup_data facts = gd_setup_data_of(t->data);
     gd_status st = gd_setup_train(t->recipe, &facts, &t->setup);
     GD_TRY(gd_comm_agree(t->comm, st));
+    gd_kernels_begin(t->recipe, true);
     gd_train_config *c = &t->setup.config;
     c->executor = gd_executor_cpu();
     c->overfit_batch = t->opt.overfit_batch;
@@ -364,12 +351,27 @@ static void print_end(const train_run *t, gd_status st) {
     printf("  state_hash  %s\n", hash);
 }
 
+/* The record of kernels is followed where there is one, and completed. */
+static gd_status make_trainer(train_run *t, const gd_train_hooks *hooks) {
+    char record[2100], text[256];
+    snprintf(record, sizeof record, "%s/kernels.txt", t->out);
+    GD_TRY(gd_kernels_agree(t->comm, t->recipe, &t->setup.config, t->data, record));
+    GD_TRY(gd_trainer_new(t->comm, &t->setup.config, t->data, hooks, &t->trainer));
+    gd_status st = is_root(t) ? gd_kernels_record(record) : GD_OK;
+    GD_TRY(gd_comm_agree(t->comm, st));
+    if (!is_root(t)) return GD_OK;
+    gd_kernels_text(text, sizeof text);
+    gd_run_folder_note(t->folder, "kernels: %s", text);
+    if (gd_kernels_are_timed(t->recipe) && !t->opt.quiet && !t->opt.json) printf("kernels: %s\n", text);
+    return GD_OK;
+}
+
 static gd_status train(train_run *t) {
     gd_status st = is_root(t) ? open_folder(t) : GD_OK;
     GD_TRY(gd_comm_agree(t->comm, st));
     GD_TRY(gd_hang_begin(&t->hang, t->comm, t->recipe, t->out));
     gd_train_hooks hooks = {t, on_metrics, on_samples, on_checkpoint, poll, on_event};
-    GD_TRY(gd_trainer_new(t->comm, &t->setup.config, t->data, &hooks, &t->trainer));
+    GD_TRY(make_trainer(t, &hooks));
     int64_t from, until = t->opt.steps ? t->opt.steps : t->recipe->train.steps;
     GD_TRY(resume(t, &from));
     st = GD_OK;
@@ -426,7 +428,8 @@ static gd_status run(int argc, char **argv) {
     if (helped) return GD_OK;
     t.recipe_path = args.item[0];
     GD_TRY(check_options(&t.opt));
-    if (!t.opt.dry_run && !t.opt.print_config) gd_session_watch_signals();
+    if (t.opt.dry_run || t.opt.print_config) gd_session_block_signals(false);
+    else gd_session_watch_signals();
     t.began = gd_seconds();
     GD_TRY(gd_session_begin(&t.comm, &t.layout));
     gd_status st = run_prepared(&t);

@@ -8,12 +8,13 @@
 #include "launch/commands.h"
 #include "launch/session.h"
 #include "launch/version.h"
+#include "launch/waits.h"
 #include "recipes/recipe.h"
 
 static const gd_command *const commands[] = {
     &gd_command_train,    &gd_command_sample, &gd_command_interpolate, &gd_command_arithmetic, &gd_command_translate,
     &gd_command_evaluate, &gd_command_export, &gd_command_import,      &gd_command_verify,     &gd_command_checkpoint,
-    &gd_command_status,   &gd_command_slurm,  &gd_command_bench,    &gd_command_data,   &gd_command_schema,
+    &gd_command_status,   &gd_command_slurm,  &gd_command_bench,       &gd_command_data,       &gd_command_schema,
 };
 enum { N_COMMANDS = sizeof commands / sizeof *commands };
 
@@ -64,6 +65,7 @@ static gd_status dispatch(int argc, char **argv) {
         return GD_OK;
     }
     const gd_command *c = find_command(argv[1]);
+    if (c && c != &gd_command_train) gd_session_block_signals(false);
     if (c) return c->run(argc - 2, argv + 2);
     if (argv[1][0] != '-' && !looks_like_recipe(argv[1])) return unknown_command(argv[1]);
     return gd_command_train.run(argc - 1, argv + 1);
@@ -78,6 +80,7 @@ static void report(gd_status st) {
 }
 
 int main(int argc, char **argv) {
+    gd_waits_begin(argv);
     gd_status st = dispatch(argc, argv);
     if (st != GD_OK) report(st);
     fflush(stdout);

@@ -17,12 +17,12 @@
 static gd_comm *the_comm; /* of this process; main.c ends it */
 static gd_host *the_hosts;
 static int n_hosts;
-static bool singleton; /* one of many that each believe to be alone, and not the first of them */
+static bool said_by_first; /* the error is the same on all ranks, and this is not the first of them */
 
 /* ---- who else is there ---- */
 
 typedef struct place { /* of one rank */
-    char host[64], build[GD_BUILD_ID_ROOM], onednn[32];
+    char host[64], build[GD_BUILD_ID_ROOM], onednn[32], library[GD_LIBRARIES][GD_LIBRARY_ROOM];
     cpu_set_t cpus;
     int omp; /* OMP_NUM_THREADS, 0: not given */
 } place;
@@ -32,6 +32,7 @@ static void describe_me(place *me) {
     if (gethostname(me->host, sizeof me->host - 1)) snprintf(me->host, sizeof me->host, "unknown");
     gd_build_id(me->build);
     gd_dnnl_version(me->onednn, sizeof me->onednn);
+    gd_library_ids(me->library);
     if (sched_getaffinity(0, sizeof me->cpus, &me->cpus)) CPU_SET(0, &me->cpus);
     if (getenv("OMP_NUM_THREADS")) me->omp = omp_get_max_threads();
 }
@@ -94,22 +95,39 @@ static gd_status make_hosts(const place *all, int size, gd_layout *l) {
     return GD_OK;
 }
 
+static bool same_build(const place *a, const place *b) {
+    return !strcmp(a->build, b->build) && !strcmp(a->onednn, b->onednn) &&
+           !memcmp(a->library, b->library, sizeof a->library);
+}
+
+/* "\n  rank 4 on node2: build 0123456789abcdef, oneDNN 2.6.3, libm 0123456789abcdef", of libraries those that differ
+ * anywhere. */
+static size_t tell_build(const place *all, int r, const bool *differs, char *out, size_t room) {
+    const place *p = &all[r];
+    int n = snprintf(out, room, "\n  rank %d on %s: build %s, oneDNN %s", r, p->host, p->build, p->onednn);
+    size_t at = n > 0 ? (size_t)n : 0;
+    for (int i = 0; i < GD_LIBRARIES && at < room; i++) {
+        if (!differs[i]) continue;
+        n = snprintf(out + at, room - at, ", %s %s", gd_library_name[i], p->library[i]);
+        at += n > 0 ? (size_t)n : 0;
+    }
+    return at < room ? at : room;
+}
+
 /* The same on all ranks: found before the first exchange of training. */
 static gd_status check_builds(const place *all, int size) {
     char list[2048] = "";
-    bool differ = false;
+    bool differ = false, library[GD_LIBRARIES] = {false};
     size_t at = 0;
-    for (int r = 0; r < size; r++) {
-        const place *p = &all[r], *before = r ? &all[r - 1] : NULL;
-        differ = differ || strcmp(p->build, all[0].build) || strcmp(p->onednn, all[0].onednn);
-        bool told = before && !strcmp(p->host, before->host) && !strcmp(p->build, before->build) &&
-                    !strcmp(p->onednn, before->onednn);
-        if (told || at >= sizeof list) continue;
-        int n = snprintf(list + at, sizeof list - at, "\n  rank %d on %s: build %s, oneDNN %s", r, p->host, p->build,
-                         p->onednn);
-        at += n > 0 ? (size_t)n : 0;
+    for (int r = 1; r < size; r++) {
+        differ = differ || !same_build(&all[r], &all[0]);
+        for (int i = 0; i < GD_LIBRARIES; i++)
+            library[i] = library[i] || strcmp(all[r].library[i], all[0].library[i]) != 0;
     }
     if (!differ) return GD_OK;
+    for (int r = 0; r < size; r++)
+        if (!r || strcmp(all[r].host, all[r - 1].host) != 0 || !same_build(&all[r], &all[r - 1]))
+            at += tell_build(all, r, library, list + at, sizeof list - at);
     GD_FAIL(UNSUP, "ranks run different builds of gandist or its libraries; install the same on all hosts:%s", list);
 }
 
@@ -119,7 +137,7 @@ static gd_status meet(gd_comm *c, gd_layout *l) {
     if (!all) GD_FAIL(NOMEM, "session: places of %d ranks", size);
     describe_me(&me);
     gd_status st = gd_comm_allgather(c, &me, sizeof me, all);
-    if (st == GD_OK) st = check_builds(all, size);
+    if (st == GD_OK && (st = check_builds(all, size)) != GD_OK) said_by_first = gd_comm_rank(c) != 0;
     if (st == GD_OK) st = make_hosts(all, size, l);
     if (st == GD_OK) {
         l->share = core_share(all, size, gd_comm_rank(c));
@@ -158,7 +176,7 @@ static gd_status check_alone(const gd_comm *c) {
     const struct launcher *l = launcher_here();
     if (gd_comm_size(c) > 1) return GD_OK;
     if (l && number_in(l->size) > 1) {
-        singleton = number_in(l->rank) != 0;
+        said_by_first = number_in(l->rank) != 0;
         GD_FAIL(MPI,
                 "started %lld times by %s (%s), but each process is alone: that launcher and the MPI that gandist is "
                 "built with (%s) do not know each other; use its own mpirun, or under Slurm 'srun --mpi=pmix' ('srun "
@@ -187,7 +205,7 @@ gd_status gd_session_begin(gd_comm **comm, gd_layout *layout) {
 }
 
 bool gd_session_speaks(gd_status st) {
-    if (singleton) return false;
+    if (said_by_first) return false;
     return !the_comm || gd_comm_rank(the_comm) == 0 || (st != GD_PEER && st != GD_REQUEUE);
 }
 
@@ -222,14 +240,24 @@ static void on_signal(int sig) {
     if (w > wish) wish = w;
 }
 
+static const int signals[] = {SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP};
+enum { N_SIGNALS = sizeof signals / sizeof *signals };
+
+void gd_session_block_signals(bool block) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < N_SIGNALS; i++) sigaddset(&set, signals[i]);
+    sigprocmask(block ? SIG_BLOCK : SIG_UNBLOCK, &set, NULL);
+}
+
 void gd_session_watch_signals(void) {
-    static const int signals[] = {SIGUSR1, SIGUSR2, SIGTERM, SIGINT, SIGHUP};
     struct sigaction sa, before;
     memset(&sa, 0, sizeof sa);
     sa.sa_handler = on_signal;
     sa.sa_flags = SA_RESTART;
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
+    for (int i = 0; i < N_SIGNALS; i++)
         if (!sigaction(signals[i], NULL, &before) && before.sa_handler != SIG_IGN) sigaction(signals[i], &sa, NULL);
+    gd_session_block_signals(false);
 }
 
 int gd_session_signal(void *ctx) {

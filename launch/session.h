@@ -38,6 +38,8 @@ void gd_session_end(gd_status st);
 /* Signals as answers for gd_train_hooks.poll; 0 when none came. USR1: save and go on; USR2, HUP: save and leave;
  * TERM, INT: the same, the second one leaves at once. A signal that is ignored (nohup) stays so. */
 void gd_session_watch_signals(void);
+/* These signals wait, or come again (also those that whoever started this process had blocked). */
+void gd_session_block_signals(bool block);
 int gd_session_signal(void *ctx);
 
 #endif

@@ -275,6 +275,8 @@ gd_status gd_setup_train(const gd_recipe *r, const gd_setup_data *d, gd_setup *o
     c->optimizer[GD_GROUP_G] = setup_optimizer(&r->optimizer.g, r->train.steps);
     c->optimizer[GD_GROUP_D] = setup_optimizer(&r->optimizer.d, r->train.steps);
     c->shard_optimizer = r->optimizer.shard;
+    c->overlap = r->comm.overlap;
+    c->bucket_bytes = (size_t)r->comm.bucket * 1024;
     c->schedule = setup_schedule(r);
     c->weight_clip = r->loss.clip;
     c->pool_size = r->pool.size;

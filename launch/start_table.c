@@ -5,6 +5,7 @@
 
 #include "base/text.h"
 #include "launch/build_id.h"
+#include "launch/waits.h"
 
 enum { HOSTS_SHOWN = 16, LABEL = 15 };
 
@@ -45,7 +46,10 @@ static void print_hosts(const gd_layout *l, FILE *out) {
         if (first->threads != first->most_threads) fprintf(out, "%d to ", first->threads);
         fprintf(out, "%d thread%s a rank", first->most_threads, s_of(first->most_threads));
         bool crowded = (int64_t)first->most_threads * first->ranks > first->cores;
-        fprintf(out, "%s\n", crowded ? " (cores are shared)" : "");
+        fprintf(out, "%s\n",
+                !crowded          ? ""
+                : gd_waits_spin() ? " (cores are shared; OMP_WAIT_POLICY or GOMP_SPINCOUNT lets threads spin: slow)"
+                                  : " (cores are shared; who waits sleeps)");
         h += n;
     }
 }

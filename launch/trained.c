@@ -7,6 +7,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "compute/exec.h"
+#include "launch/kernels.h"
 #include "launch/setup.h"
 
 enum { BATCH = 32, ALIGN = 64 };
@@ -248,6 +249,7 @@ static gd_status open_run(gd_trained *t, const char *path, const char *weights) 
     GD_TRY(data_facts(t->recipe, &facts));
     GD_TRY(gd_setup_train(t->recipe, &facts, &t->setup));
     GD_TRY(gd_gan_new(&t->setup.config.gan, &t->gan));
+    gd_kernels_begin(t->recipe, false);
     const gd_gan_spec *s = &t->setup.config.gan;
     bool classifier = s->topology == GD_TOPOLOGY_CLASSIFIER;
     const gd_net_spec *shown = classifier ? &s->discriminator : &s->generator;

@@ -102,6 +102,7 @@ typedef struct gd_recipe {
         int64_t every;       /* steps between looks at samples (collapse)                           */
     } watch;
     struct { double limit, patience, factor; } watchdog; /* seconds; limit 0: off                    */
+    struct { bool overlap; int64_t bucket; } comm; /* kilobytes                                     */
     struct {
         bool shard;          /* each rank keeps a part of the moments                               */
         gd_recipe_optimizer g, d;
@@ -110,6 +111,7 @@ typedef struct gd_recipe {
     struct { int64_t steps; } train;
     struct {
         const char *precision;   /* fp32 bf16                                                       */
+        const char *kernels;     /* rule timed direct                                               */
         int64_t shards;          /* 0: one per rank                                                 */
         const char *batch_stats; /* global rank (later: shard)                                      */
         int64_t check_every;     /* replica hash check, steps; 0: only at checkpoints               */

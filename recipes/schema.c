@@ -338,6 +338,14 @@ const gd__key gd__keys[] = {
      "never earlier than so many times the median step, or the longest such phase so far", .low = 1, .high = 1e6,
      .flags = GD__FREE, .needs = "watchdog.limit!0"},
 
+    {"comm.overlap", GD__BOOL, AT(comm.overlap), "true",
+     "gradients travel between ranks while they compute what can do without them: the same numbers, sooner",
+     .flags = GD__FREE, .also = "overlap_comm overlap communication async_allreduce"},
+    {"comm.bucket", GD__INT, AT(comm.bucket), "128",
+     "kilobytes of gradients that travel together; 16 such buckets are under way between hosts",
+     .low = 1, .high = 1048576, .flags = GD__FREE,
+     .also = "bucket_cap_mb bucket_size allreduce_bucket_size fusion_threshold"},
+
     {"optimizer.shard", GD__BOOL, AT(optimizer.shard), "false",
      "every rank keeps the moments of its part of the parameters only (ZeRO-1): less memory, the same numbers",
      .flags = GD__FREE, .also = "zero zero1 zero_stage zero_optimization shard_optimizer"},
@@ -362,6 +370,12 @@ const gd__key gd__keys[] = {
      "of activations and convolutions; sums, losses and parameters stay fp32",
      .choices = WORDS("fp32", "bf16"), .also = "dtype amp mixed_precision",
      .hints = "float32=fp32 f32=fp32 float=fp32 bfloat16=bf16"},
+    {"numerics.kernels", GD__CHOICE, AT(numerics.kernels), "rule",
+     "which of several implementations computes a convolution: by a rule over its shape; the fastest of those that rank "
+     "0 times at the start, as kernels.txt of the run then says; or the rule without Winograd, so that every "
+     "product of a sum is taken",
+     .choices = WORDS("rule", "timed", "direct"), .flags = GD__LATER,
+     .also = "autotune benchmark cudnn_benchmark winograd convolution", .hints = "auto=timed exact=direct fixed=rule"},
     {"numerics.shards", GD__INT, AT(numerics.shards), "0",
      "parts of the global batch that are summed in a fixed order, so that every number of ranks "
      "that divides it gives the same bits; 0: one per rank", .low = 1, .high = 65536, .off = 0,
@@ -425,6 +439,7 @@ const gd__section gd__sections[] = {
     {"watch", "Known sicknesses of training: none (do not look), warn, stop the run, or rollback to the newest "
               "checkpoint from before it."},
     {"watchdog", "Who notices that a rank hangs, and when (docs/cluster.md)."},
+    {"comm", "How ranks exchange gradients (docs/scaling.md)."},
     {"optimizer", "One optimiser for each side, and where its state lies."},
     {"optimizer.g", "Of the generator."},
     {"optimizer.d", "Of the discriminator."},

@@ -27,7 +27,8 @@ enum {
     GD__OWN = 4,       /* not taken over from the recipe named by `extends`                         */
     GD__LOW_OPEN = 8,  /* `low` itself is out of range                                              */
     GD__HIGH_OPEN = 16,/* `high` itself is out of range                                             */
-    GD__OFF = 32       /* `off` is allowed beside the range                                         */
+    GD__OFF = 32,      /* `off` is allowed beside the range                                         */
+    GD__LATER = 64     /* not in the fingerprint while it has its default: runs from before it go on */
 };
 
 typedef struct gd__key {

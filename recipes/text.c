@@ -72,8 +72,13 @@ gd_status gd_recipe_text(const gd_recipe *r, bool origins, char **text) {
     return gd__out_take(&out, text);
 }
 
+/* value: as gd__value_write gives it. */
+static bool is_left_out(const gd__key *k, const char *value) {
+    return k->flags & GD__LATER && k->fallback && !strcmp(value, k->fallback);
+}
+
 /* Over the text of every value that has a meaning. A key that a later version adds changes nothing
- * as long as what it needs is not switched on. */
+ * as long as what it needs is not switched on, or (GD__LATER) it has its default. */
 bool gd__fingerprint(const gd_recipe *r, uint64_t *hash) {
     bool good = true;
     uint64_t h = GD__FORMAT;
@@ -83,7 +88,8 @@ bool gd__fingerprint(const gd_recipe *r, uint64_t *hash) {
         gd__put(&out, "%s=", gd__keys[i].name);
         gd__value_write(&out, r, i);
         good &= !out.nomem;
-        if (good) h = gd_hash64(out.text, out.used, h);
+        if (good && !is_left_out(&gd__keys[i], out.text + strlen(gd__keys[i].name) + 1))
+            h = gd_hash64(out.text, out.used, h);
         gd__out_free(&out);
     }
     *hash = h;

@@ -8,7 +8,7 @@ foreach(name train resume faults)
     LABELS default dist)
 endforeach()
 # Their batch is 8, which goes into 1, 2 and 4 ranks.
-foreach(name variants variants_resume sick)
+foreach(name variants variants_resume sick overlap)
   gandist_add_test(NAME dist.${name} SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/${name}.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4 TIMEOUT 300
     LABELS default dist)
 endforeach()
@@ -22,3 +22,10 @@ gandist_add_script_test(NAME cli.zero SCRIPT cli/zero.sh PROCESSORS 2)
 gandist_add_test(NAME dist.hangs SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/hangs.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4 TIMEOUT 300 LABELS default dist)
 gandist_add_script_test(NAME cli.hang SCRIPT cli/hang.sh PROCESSORS 2 TIMEOUT 600)
 gandist_add_script_test(NAME cli.hang_long SCRIPT cli/hang.sh PROCESSORS 2 LABELS long TIMEOUT 1200 ARGS --long)
+# Faults in the memory of one rank; the linker leads calls of the trainer to the test.
+gandist_add_test(NAME dist.injected SOURCES dist/injected.c LINK gandist::dist MPI::MPI_C RANKS 1 4 TIMEOUT 600 LABELS default dist)
+gandist_add_test(NAME dist.injected_long SOURCES dist/injected.c LINK gandist::dist MPI::MPI_C RANKS 1 2 3 4 TIMEOUT 1800 LABELS long
+  ARGS --long)
+foreach(name injected injected_long)
+  target_link_options(test_dist.${name} PRIVATE LINKER:--wrap=gd__watch,--wrap=gd_reducer_ready,--wrap=gd_reducer_all_ready)
+endforeach()

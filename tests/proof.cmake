@@ -13,6 +13,8 @@ foreach(name equal_bytes resume_steps)
 endforeach()
 
 gandist_add_fuzz_test(NAME fuzz_options SOURCES fuzz/options.c LINK gandist::launch CORPUS fuzz/corpus/options RUNS 150000)
+# All targets under clang's libFuzzer, 20 s each (GANDIST_FUZZ_SECONDS=3600: an hour each).
+gandist_add_script_test(NAME fuzz_engine_long SCRIPT fuzz/run LABELS long fuzz TIMEOUT 50000)
 gandist_add_test(NAME checkpoint_protocol SOURCES fault/checkpoint_protocol.c LINK gandist::dist)
 gandist_add_test(NAME checkpoint_files SOURCES fault/checkpoint_files.c LINK gandist::dist)
 gandist_add_test(NAME checkpoint_files_long SOURCES fault/checkpoint_files.c LINK gandist::dist LABELS long TIMEOUT 1200 ARGS --long)
@@ -55,4 +57,11 @@ if(Python3_Interpreter_FOUND)
   set(T_TIMEOUT 900)
   set(T_LABELS default)
   gandist__register(checkpoint_mutants 2 "${Python3_EXECUTABLE};${mutants}.py;run;${mutants}.txt;${mutant_arguments}")
+endif()
+
+# What level B and divided optimizer state cost; only a quiet machine can say it. `tests/bench/exact --check` judges.
+if(Python3_Interpreter_FOUND)
+  set(T_TIMEOUT 1800)
+  set(T_LABELS bench)
+  gandist__register(bench_exact 2 "${Python3_EXECUTABLE};${CMAKE_CURRENT_LIST_DIR}/bench/exact")
 endif()

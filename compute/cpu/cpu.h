@@ -77,6 +77,21 @@ void gd__conv_plain(const gd_dnnl_conv *c, const float *a, const float *b, float
 void gd__widen(const uint16_t *bf16, float *out, int64_t n);
 void gd__narrow(const float *x, uint16_t *bf16, int64_t n);
 
+/* f32 copies of bf16 operands and result, in scratch, where an implementation only works on f32: the same sums of the
+ * same products. Operands 0, 1; result 2. */
+typedef struct gd__copies {
+    bool widen, narrow;
+    int64_t count[3];
+    size_t at[3], bytes;
+} gd__copies;
+
+void gd__copies_plan(gd__copies *c, bool as_f32, gd_dtype in, gd_dtype out, const int64_t count[3]);
+/* The operand, or its copy, made now. */
+const void *gd__copies_in(const gd__copies *c, int i, const void *x, char *scratch);
+/* Where to compute the result; gd__copies_done brings it to `out`. */
+void *gd__copies_out(const gd__copies *c, void *out, char *scratch);
+void gd__copies_done(const gd__copies *c, void *out, const char *scratch);
+
 static inline size_t gd__align64(size_t n) { return (n + 63) & ~(size_t)63; }
 
 #endif

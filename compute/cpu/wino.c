@@ -31,16 +31,18 @@ static bool fits(const gd_dnnl_conv *c) {
     return side && stride && c->c % MIN_CHANNELS == 0 && c->k % MIN_CHANNELS == 0;
 }
 
-/* Outputs of the pass in one phase: the larger tile, where the map fills it. */
-static int tile_of(int taps, int64_t rows, int64_t columns) {
+/* Outputs of the pass in one phase: the larger tile, where the map fills it, and where there are enough of them to
+ * pay for transformed weights that are 25/9 times larger. */
+static int tile_of(int taps, int64_t images, int64_t rows, int64_t columns) {
+    enum { FEW_TILES = 32 };
     if (taps == 4) return 3;
-    int64_t least = rows < columns ? rows : columns;
-    if (taps == 2) return least >= 8 ? 4 : 2;
+    int64_t least = rows < columns ? rows : columns, tiles = images * ((rows + 3) / 4) * ((columns + 3) / 4);
+    if (taps == 2) return least >= 8 && tiles >= FEW_TILES ? 4 : 2;
     /* F(2,3) does as many multiplications where F(4,3) hangs half over the edge. */
     return least >= 7 || least % 4 == 0 || least % 4 == 3 ? 4 : 2;
 }
 
-static void plan_shape(const gd_dnnl_conv *c, const gd__wino_kernels *k, gd__wino_shape *s) {
+static void plan_shape(const gd_dnnl_conv *c, const gd__wino_kernels *k, int tile, gd__wino_shape *s) {
     s->stride = (int)c->stride;
     s->kernel = (int)c->r;
     s->phases = s->stride * s->stride;
@@ -57,7 +59,7 @@ static void plan_shape(const gd_dnnl_conv *c, const gd__wino_kernels *k, gd__win
             columns = across > columns ? across : columns;
         }
     }
-    s->m = tile_of(s->taps, rows, columns);
+    s->m = tile ? tile : tile_of(s->taps, s->images, rows, columns);
     s->n = s->m + s->taps - 1;
     s->points = s->n * s->n;
     s->down = (rows + s->m - 1) / s->m;
@@ -105,7 +107,8 @@ static int group_of(const gd__wino *x) {
 
 static int64_t panel_block(const gd__wino *x) {
     const gd__wino_shape *s = &x->shape;
-    int64_t rows = x->kernels->rows, most = PANEL_M_BYTES / (s->points * x->group * x->kernels->columns * (int64_t)sizeof(float));
+    int64_t rows = x->kernels->rows,
+            most = PANEL_M_BYTES / (s->points * x->group * x->kernels->columns * (int64_t)sizeof(float));
     most = most < rows ? rows : most / rows * rows;
     int64_t all = gd__wino_up(s->tiles, rows);
     return most < all ? most : all;
@@ -159,18 +162,28 @@ static void plan_bytes(gd__wino *x) {
     x->scratch_bytes = x->u_bytes + (x->v_bytes + x->m_bytes) * (x->pass == GD_DNNL_BACKWARD_WEIGHTS ? 1 : threads);
 }
 
-bool gd__wino_plan(const gd_dnnl_conv *c, const gd__wino_kernels *kernels, int threads, gd__wino *out) {
+/* tile: its outputs in a dimension; 0: as the map suggests. */
+static bool plan(const gd_dnnl_conv *c, const gd__wino_kernels *kernels, int threads, int tile, gd__wino *out) {
     if (!fits(c)) return false;
     memset(out, 0, sizeof *out);
     out->kernels = kernels;
     out->pass = c->pass;
     out->threads = threads;
-    plan_shape(c, kernels, &out->shape);
+    plan_shape(c, kernels, tile, &out->shape);
     out->by_panel = panels_pay(out);
     out->group = group_of(out);
     out->shape.block = out->by_panel ? panel_block(out) : block_of(out);
     plan_bytes(out);
     return true;
+}
+
+bool gd__wino_plan(const gd_dnnl_conv *c, const gd__wino_kernels *kernels, int threads, gd__wino *out) {
+    return plan(c, kernels, threads, 0, out);
+}
+
+bool gd__wino_plan_other(const gd_dnnl_conv *c, const gd__wino_kernels *kernels, int threads, gd__wino *out) {
+    if (!plan(c, kernels, threads, 0, out) || out->shape.taps == 4) return false;
+    return plan(c, kernels, threads, out->shape.m == 4 ? 2 : 4, out);
 }
 
 /* The rule, from tests/bench/ops.c. Fewer tiles than this do not pay for the transform of the weights. */
@@ -326,8 +339,7 @@ static void run_weights(const job *j) {
         }
     }
 #pragma omp for schedule(static)
-    for (int64_t i = 0; i < s->k; i++)
-        k->output_weights(s, j->u + i * v_step(j->x), d_rows * v_step(j->x), i, j->out);
+    for (int64_t i = 0; i < s->k; i++) k->output_weights(s, j->u + i * v_step(j->x), d_rows * v_step(j->x), i, j->out);
 }
 
 void gd__wino_run(const gd__wino *x, const float *a, const float *b, float *out, char *scratch) {

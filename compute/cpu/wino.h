@@ -19,6 +19,8 @@
 
 #include "compute/cpu/cpu.h"
 
+struct gd__meeting; /* small.h */
+
 typedef struct gd__wino_shape {
     int m, taps, n, points;   /* of a phase, a dimension: outputs and taps of a tile, inputs; n n */
     int stride, kernel, phases;
@@ -63,6 +65,15 @@ typedef struct gd__wino_kernels {
                         int64_t count, int64_t room, float *dx);
     /* d [point][row][phases c + WINO_PAD], points point_step apart, of filter k (d points to its row) -> dw. */
     void (*output_weights)(const gd__wino_shape *s, const float *d, int64_t point_step, int64_t k, float *dw);
+    /* Of small.h, over `count` meetings. y[y][0..3] += x[x][] . w[0..3][], depth floats. */
+    void (*small_dots)(const struct gd__meeting *at, int64_t count, const float *x, int64_t depth, const float *w,
+                       int64_t w_step, float *y, int64_t y_step);
+    /* dx[x][columns] += sum over depth of dy[y][] u[][columns]; k, c: floats from one pixel to the next. */
+    void (*small_rows)(const struct gd__meeting *at, int64_t count, const float *dy, int64_t k, int64_t depth,
+                       const float *u, int64_t u_step, float *dx, int64_t c);
+    /* dw[row][columns] = sum over meetings of a[y][row] x[x][columns], for valid of `rows` rows. */
+    void (*small_outer)(const struct gd__meeting *at, int64_t count, const float *a, const float *x, int64_t c,
+                        int64_t valid, float *dw, int64_t dw_step);
 } gd__wino_kernels;
 
 enum { WINO_PAD = 16 }; /* floats: rows a power of two apart would share cache sets */
@@ -97,6 +108,8 @@ typedef struct gd__wino {
 
 /* Whether it can do c, and plans it. Tile sizes follow from the shape. */
 bool gd__wino_plan(const gd_dnnl_conv *c, const gd__wino_kernels *kernels, int threads, gd__wino *out);
+/* The same with the other tile, of F(2,2) and F(4,2), F(2,3) and F(4,3): false also where there is none. */
+bool gd__wino_plan_other(const gd_dnnl_conv *c, const gd__wino_kernels *kernels, int threads, gd__wino *out);
 /* Whether it is expected to be faster than oneDNN, by rules measured with tests/bench/ops.c. */
 bool gd__wino_pays(const gd__wino *x);
 /* a, b, out as gd_dnnl_op_run. */

@@ -10,6 +10,7 @@
 #define GD__WNAME    "avx512"
 #define GD__WROWS    12
 #define GD__WVECTORS 2
+#define GD__WDOT_ROWS 6
 enum { LANES = 16 };
 typedef __m512 vector;
 
@@ -17,6 +18,14 @@ static inline vector load(const float *p) { return _mm512_loadu_ps(p); }
 static inline void store(float *p, vector v) { _mm512_storeu_ps(p, v); }
 static inline vector spread(float f) { return _mm512_set1_ps(f); }
 static inline vector fma3(vector a, vector b, vector c) { return _mm512_fmadd_ps(a, b, c); }
+
+/* out[i]: sum of the lanes of v[i]. */
+static inline void sum_of_four(const vector *v, float *out) {
+    __m256 half[4];
+    for (int i = 0; i < 4; i++) half[i] = _mm256_add_ps(_mm512_castps512_ps256(v[i]), _mm512_extractf32x8_ps(v[i], 1));
+    __m256 all = _mm256_hadd_ps(_mm256_hadd_ps(half[0], half[1]), _mm256_hadd_ps(half[2], half[3]));
+    _mm_storeu_ps(out, _mm_add_ps(_mm256_castps256_ps128(all), _mm256_extractf128_ps(all, 1)));
+}
 
 #include "compute/cpu/wino_template.h"
 #if defined(__clang__)

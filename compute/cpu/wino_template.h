@@ -1,10 +1,10 @@
 /* compute/cpu/wino_template.h -- see wino.h. Included by one file per instruction set, which defines
  * GD__WSET (the table), GD__WNAME, GD__WROWS, GD__WVECTORS (the product kernel: so many rows times
- * vectors), LANES (floats of a vector), and the functions load, store, spread, fma3 on the type
- * `vector`. */
+ * vectors), GD__WDOT_ROWS, LANES (floats of a vector), and the functions load, store, spread, fma3, sum_of_four
+ * on the type `vector`. */
 #include <string.h>
 
-#include "compute/cpu/wino.h"
+#include "compute/cpu/small.h"
 
 enum { COLUMNS = GD__WVECTORS * LANES, MAX_N = 6, MAX_TAPS = 4 };
 #define ALWAYS static inline __attribute__((always_inline))
@@ -269,6 +269,8 @@ static void outer(const float *a, int64_t a_step, const float *b, int64_t b_step
             else kernel(count, a + i, 1, a_step, b + j, b_step, false, d + i * d_step + j, d_step);
 }
 
+#include "compute/cpu/small_template.h"
+
 /* ---- table ---- */
 
 #define BY_TILE(name, parameters, arguments)                                                        \
@@ -317,4 +319,7 @@ const gd__wino_kernels GD__WSET = {
     .output_forward = output_forward,
     .output_data = output_data,
     .output_weights = output_weights,
+    .small_dots = small_dots,
+    .small_rows = small_rows,
+    .small_outer = small_outer,
 };

@@ -1,16 +1,19 @@
 /* Speed of the executor cpu, op by op: the convolutions of the public networks in three directions and
  * the fused groups around them.
- *   test_bench_ops [batch 64] [threads 0: all] [seconds a measurement 0.3] [network ...]
- * network: dcgan, unet, patchgan, resnet, critic, bf16 (dcgan's layers), groups; none: all.
- * Prints nominal GFLOP/s (padding counted) and GB/s (each tensor of a group counted once). The best of many
+ *   test_bench_ops [batch 64] [threads 0: all] [seconds a measurement 0.3] [network ...] [timed]
+ * network: dcgan, unet, patchgan, resnet, critic, bf16 (dcgan's layers), groups; none: all. timed: implementations
+ * are chosen by timing (choice.h) and the times of all candidates, taken in turns, end the output.
+ * Prints nominal GFLOP/s (padding counted, all multiplications of a direct convolution), their share of the peak (a
+ * large matrix product; more than all of it where Winograd multiplies less), the floor by it, and GB/s (each tensor of a group counted once). The best of many
  * runs, as other work on a machine only ever adds; even so compare only numbers of one run. */
 #include <stdio.h>
 #include <time.h>
 
+#include "compute/cpu/choice_table.h"
 #include "compute/cpu/group.h"
 #include "tests/unit/cpu_rig.h"
 
-static double budget = 0.3;
+static double budget = 0.3, peak; /* seconds; FLOP/s */
 
 /* With one thread its own CPU time, which other work on the machine disturbs less. */
 static double now(void) {
@@ -47,6 +50,25 @@ static double measure(rig *r, int n_nodes, const gd_node *nodes, char text[128])
 static gd_node leaf(gd_graph *g, const char *name, gd_shape s, gd_dtype t) {
     gd_attr a = {.shape = s, .kind = (int32_t)t};
     return gd__add_leaf(g, GD_OP_INPUT, name, &a);
+}
+
+/* FLOP/s of a matrix product of the library on the same threads: what the floor of a layer is counted by. */
+static double peak_rate(void) {
+    enum { SIDE = 1024 };
+    size_t bytes = SIDE * SIDE * sizeof(float);
+    float *a = rig_alloc(bytes), *b = rig_alloc(bytes), *c = rig_alloc(bytes);
+    double best = 1e9, start = now();
+    for (int i = 0; i < SIDE * SIDE; i++) a[i] = b[i] = (float)(i % 7) * 0.1f;
+    for (int n = 0; n < 5 || now() - start < budget; n++) {
+        double t0 = now();
+        rig_ok(gd_dnnl_sgemm(false, false, SIDE, SIDE, SIDE, a, b, c));
+        double t = now() - t0;
+        if (t < best) best = t;
+    }
+    free(a);
+    free(b);
+    free(c);
+    return 2.0 * SIDE * SIDE * SIDE / best;
 }
 
 /* ---- convolutions ---- */
@@ -114,9 +136,11 @@ static void convolutions(const net_layers *net, int64_t batch, gd_dtype t) {
             char text[128];
             double s = one_conv(ops[o], batch, l, t, text, &work);
             sum[o] += s;
-            printf("  %-8s %3lldx%-3lld %4lld -> %-4lld %lldx%lld/%d %8.3f ms %7.1f GFLOP/s  %s\n", gd_op_text(ops[o]),
-                   (long long)l->h, (long long)l->h, (long long)l->c, (long long)l->k, (long long)l->r, (long long)l->r,
-                   (int)l->stride, 1e3 * s, 1e-9 * work / s, text);
+            printf(
+                "  %-8s %3lldx%-3lld %4lld -> %-4lld %lldx%lld/%d %8.3f ms (floor %8.3f) %7.1f GFLOP/s %4.0f %%  %s\n",
+                gd_op_text(ops[o]), (long long)l->h, (long long)l->h, (long long)l->c, (long long)l->k, (long long)l->r,
+                (long long)l->r, (int)l->stride, 1e3 * s, 1e3 * work / peak, 1e-9 * work / s, 100 * work / s / peak,
+                text);
             fflush(stdout);
         }
         flops += work;
@@ -221,22 +245,38 @@ static void groups(int64_t batch) {
     }
 }
 
-static bool wanted(const char *name, int argc, char **argv) {
+static bool named(const char *name, int argc, char **argv) {
     for (int i = 4; i < argc; i++)
         if (!strcmp(argv[i], name)) return true;
-    return argc <= 4;
+    return false;
+}
+
+static bool wanted(const char *name, int argc, char **argv) {
+    return argc <= 4 + named("timed", argc, argv) || named(name, argc, argv);
+}
+
+static void print_choices(void) {
+    char *text;
+    rig_ok(gd_choice_export(&text));
+    printf("%s", text);
+    free(text);
 }
 
 int main(int argc, char **argv) {
     int64_t batch = argc > 1 ? atoll(argv[1]) : 64;
     gd_cpu_set_threads(argc > 2 ? atoi(argv[2]) : 0);
     if (argc > 3) budget = atof(argv[3]);
+    bool timed = named("timed", argc, argv);
+    if (timed) gd_choice_set_mode(GD_CHOICE_TIMED);
+    gd__choice_allow(600);
     char version[64];
     gd_dnnl_version(version, sizeof version);
-    printf("%s, %d threads\n", version, gd__threads_wanted());
+    peak = peak_rate();
+    printf("%s, %d threads, peak %.1f GFLOP/s\n", version, gd__threads_wanted(), 1e-9 * peak);
     if (wanted("groups", argc, argv)) groups(batch);
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++)
         if (wanted(nets[i].name, argc, argv)) convolutions(&nets[i], batch, GD_F32);
     if (wanted("bf16", argc, argv)) convolutions(&nets[0], batch, GD_BF16);
+    if (timed) print_choices();
     return 0;
 }

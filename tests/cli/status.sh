@@ -40,6 +40,24 @@ sed -i '/^{"time":"2026$/d' live/events.jsonl
 equal "$(events live '[x["after"] for x in e if x["event"] == "restart"]')" "['no word (killed, or its host went down)']" "restart after a kill"
 equal "$(events live 'any(x["event"] == "warning" and "taken over" in x["text"] for x in e)')" True "the warning of the take-over"
 
+# Who waits: a rank is stopped, the other one waits for it.
+mpirun --oversubscribe --allow-run-as-root -np 2 "$GANDIST_BIN" tiny.yaml --out waits --set train.steps=1000000 --set log.every=10 --set log.samples.every=1000000 --set watchdog.limit=20 >waits.log 2>&1 &
+pid=$!
+for _ in $(seq 1 200); do [ -e waits/checkpoints/step-000000000100 ] && break; sleep 0.05; done
+equal "$(status waits '(s["state"], [r["rank"] for r in s["rank"]], len(set(r["host"] for r in s["rank"])))')" "('training', [0, 1], 1)" "ranks of a run that trains"
+run 0 g status waits; says "still       no rank: all have moved in the last 5 s"
+victim=$(status waits 's["rank"][1]["pid"]')
+kill -STOP "$victim"
+sleep 7
+run 0 g status waits
+[[ $out =~ rank\ 0\ on\ $(hostname):\ step\ [0-9]+,\ .*:\ waits\ in\ [^$'\n']*,\ for\ [0-9]+\ s$'\n' ]] || fail "who waits :: $out"
+[[ $out =~ rank\ 1\ on\ $(hostname):\ step\ [0-9]+,\ [^$'\n']*,\ for\ [0-9]+\ s\ \(does\ not\ run\)$'\n' ]] || fail "for whom :: $out"
+equal "$(status waits '[(r["frozen"], r["rank"]) for r in s["rank"]]')" "[(False, 0), (True, 1)]" "who does not run"
+equal "$(status waits '[(r["pid"] > 0, r["still_s"] > 5, r["silent_s"] < 5, r["step"] > 50) for r in s["rank"]]')" "[(True, True, True, True), (True, True, True, True)]" "ranks that stand still"
+kill -CONT "$victim"; kill -USR2 "$pid"; wait "$pid"
+equal $? 75 "exit code of the run that waited"
+equal "$(status waits '(s["state"], s["rank"])')" "('stopped', [])" "ranks of a run that has ended"
+
 # A run that cannot go on says why; bytes that are no UTF-8, lines cut short and strange files do no harm.
 run 88 g tiny.yaml --out nan --set optimizer.d.lr=1000 --set optimizer.d.kind=sgd --set train.steps=50
 run 0 g status nan; says "nan: stopped (error, exit code 88)"; says "lower the learning rate"

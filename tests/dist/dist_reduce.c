@@ -39,7 +39,7 @@ static void reduce(size_t n, int parts, size_t bucket) {
     for (uint64_t round = 1; round <= 3; round++) {
         float *want = serial_sum(size * parts, round, n);
         for (int p = 0; p < parts; p++) fill(rank * parts + p, round, n, gd_reducer_arena(r, p));
-        EXPECT_OK(gd_reducer_start(r));
+        EXPECT_OK(gd_reducer_start(r, false));
         EXPECT_OK(gd_reducer_finish(r));
         const float *got = gd_reducer_arena(r, 0);
         for (size_t i = 0; i < n; i++)
@@ -72,8 +72,8 @@ static void reduce_sliced(size_t n, int parts, size_t bucket) {
         bool whole = round == 2;
         snprintf(what, sizeof what, "%zu floats, %d parts, bucket %zu, round %d", n, parts, bucket, (int)round);
         for (int p = 0; p < parts; p++) fill(rank * parts + p, round, n, gd_reducer_arena(r, p));
-        EXPECT_OK(gd_reducer_start(r));
-        EXPECT_OK(whole ? gd_reducer_finish(r) : gd_reducer_finish_slice(r));
+        EXPECT_OK(gd_reducer_start(r, !whole));
+        EXPECT_OK(gd_reducer_finish(r));
         expect_range(gd_reducer_arena(r, 0), want, whole ? 0 : first, whole ? n : last, what);
         for (size_t i = first; i < last; i++) slice[i - first] = 3 * gd_reducer_arena(r, 0)[i];
         for (size_t i = 0; i < n; i++) want[i] *= 3;
@@ -161,9 +161,9 @@ static void two_reducers(void) {
         float *want_a = serial_sum(size, round, N), *want_b = serial_sum(size, 100 + round, N + 2);
         fill(rank, round, N, gd_reducer_arena(a, 0));
         fill(rank, 100 + round, N + 2, gd_reducer_arena(b, 0));
-        EXPECT_OK(gd_reducer_start(round % 2 ? a : b));
+        EXPECT_OK(gd_reducer_start(round % 2 ? a : b, false));
         EXPECT_OK(gd_reducer_finish(round % 2 ? a : b));
-        EXPECT_OK(gd_reducer_start(round % 2 ? b : a));
+        EXPECT_OK(gd_reducer_start(round % 2 ? b : a, false));
         EXPECT_OK(gd_reducer_finish(round % 2 ? b : a));
         EXPECT(!memcmp(gd_reducer_arena(a, 0), want_a, N * sizeof(float)));
         EXPECT(!memcmp(gd_reducer_arena(b, 0), want_b, (N + 2) * sizeof(float)));
@@ -180,7 +180,7 @@ static void many_reducers_in_turn(void) {
         gd_reducer *r;
         EXPECT_OK(gd_reducer_new(comm, 100, 1, 0, &r));
         gd_reducer_arena(r, 0)[99] = 1;
-        EXPECT_OK(gd_reducer_start(r));
+        EXPECT_OK(gd_reducer_start(r, false));
         EXPECT_OK(gd_reducer_finish(r));
         EXPECT(gd_reducer_arena(r, 0)[99] == (float)size);
         gd_reducer_free(r);
@@ -192,8 +192,8 @@ static void wrong_order(void) {
     gd_reducer *r;
     EXPECT_OK(gd_reducer_new(comm, 10, 1, 0, &r));
     EXPECT_ERROR(gd_reducer_finish(r), INTERNAL, "without a start");
-    EXPECT_OK(gd_reducer_start(r));
-    EXPECT_ERROR(gd_reducer_start(r), INTERNAL, "twice");
+    EXPECT_OK(gd_reducer_start(r, false));
+    EXPECT_ERROR(gd_reducer_start(r, false), INTERNAL, "twice");
     EXPECT_OK(gd_reducer_finish(r));
     gd_reducer_free(r);
 }

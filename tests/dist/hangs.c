@@ -132,6 +132,32 @@ static void a_rank_that_does_not_come_is_named(void) {
     EXPECT(size == 1 || strstr(said, "step 9, agreement: waits in an all-gather"), "%s", said);
 }
 
+static gd_executor stuck_executor;
+static gd_status get_stuck(void *state, const gd_view *v, int s, const gd_memory *m) {
+    static int runs;
+    if (s == 0 && ++runs == 17) sleep_for(5); /* D of step 9, which begins before step 8 ends */
+    return gd_executor_cpu()->run(state, v, s, m);
+}
+
+/* Gradients are under way; the others come to where they need them, and are said to wait for those of G. */
+static void who_keeps_an_exchange_is_named(void) {
+    gd_train_config c = tiny_config();
+    gd_watchdog_spec w = spec(1, 30);
+    char who[64];
+    if (size == 1) return;
+    c.overlap = true;
+    c.bucket_bytes = 1024;
+    c.gan.sync = false;
+    stuck_executor = *gd_executor_cpu();
+    stuck_executor.run = get_stuck;
+    if (rank == size - 1) c.executor = &stuck_executor;
+    train(comm, &w, &c, (gd_train_hooks){0}, 12);
+    EXPECT(atomic_load(&hangs) == (rank == 0), "%d hangs", atomic_load(&hangs));
+    if (rank) return;
+    snprintf(who, sizeof who, "rank %d does not ", size - 1);
+    EXPECT(strstr(said, who) && strstr(said, "gradients of G: waits in an all-reduce"), "%s", said);
+}
+
 /* Two hosts know of each other through files. */
 static void other_hosts_are_seen(void) {
     gd_comm *spread;
@@ -244,6 +270,7 @@ int main(void) {
         RIG_TEST(long_samples_are_no_hang),
         RIG_TEST(a_long_save_is_no_hang),
         RIG_TEST(a_rank_that_does_not_come_is_named),
+        RIG_TEST(who_keeps_an_exchange_is_named),
         RIG_TEST(other_hosts_are_seen),
     };
     gd_cpu_set_threads(1);

@@ -1,5 +1,6 @@
 /* Saving behind the training: what is written is the moment of the snapshot, on any number of ranks; a save
  * that fails on one rank is given up by all; a second one waits; nothing is lost at the end. */
+#include <math.h>
 #include <stdatomic.h>
 #include <time.h>
 
@@ -179,6 +180,41 @@ static void a_failing_save_is_given_up_by_all(void **state) {
     gd_writer_free(w);
 }
 
+/* All ranks say the same of a state that is not finite, whoever writes the tensor; it is not saved. */
+static void a_state_that_is_not_finite_is_refused(void **state) {
+    (void)state;
+    static const float odd[] = {NAN, INFINITY, -INFINITY};
+    gd_status st;
+    gd_writer *w = new_writer(false);
+    for (int i = 0; i < RIG_TENSORS; i++) {
+        rig_state r;
+        char says[200];
+        const size_t count = (size_t)gd_shape_count(rig_shapes[i].shape);
+        rig_fill(&r, 2 * i + 1);
+        snprintf(says, sizeof says, "step %d: a value of tensor '%s' is %s", 2 * i + 1, rig_shapes[i].name,
+                 i % 3 ? "infinite" : "not a number");
+        if (count) r.data[i][count - 1] = odd[i % 3];
+        rig_expect(gd_writer_start(w, &r.s), GD_OK, NULL);
+        rig_expect(gd_writer_finish(w, &st), GD_OK, NULL);
+        assert_int_equal(st, count ? GD_NUMERIC : GD_OK);
+        assert_int_equal(told_status, st);
+        if (count) assert_non_null(strstr(told_message, says));
+        assert_int_equal(gd_comm_barrier(comm), GD_OK);
+        char name[40];
+        snprintf(name, sizeof name, "step-%012d", 2 * i + 1);
+        assert_int_equal(gd_path_exists(rig_path(name)), !count);
+        assert_int_equal(gd_comm_barrier(comm), GD_OK);
+        rig_free(&r);
+        rig_fill(&r, 2 * i + 2);
+        rig_expect(gd_writer_start(w, &r.s), GD_OK, NULL);
+        rig_expect(gd_writer_finish(w, &st), GD_OK, NULL);
+        assert_int_equal(st, GD_OK);
+        expect_checkpoint(2 * i + 2);
+        rig_free(&r);
+    }
+    gd_writer_free(w);
+}
+
 /* A state that cannot be saved at all does not end the run either. */
 static void a_wrong_state_is_told(void **state) {
     (void)state;
@@ -240,11 +276,9 @@ static int teardown(void **state) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(the_snapshot_is_what_is_written),
-        TEST(waiting_saves_and_finishing_saves_are_equal),
-        TEST(a_second_save_waits_for_the_first),
-        TEST(a_failing_save_is_given_up_by_all),
-        TEST(a_wrong_state_is_told),
+        TEST(the_snapshot_is_what_is_written),       TEST(waiting_saves_and_finishing_saves_are_equal),
+        TEST(a_second_save_waits_for_the_first),     TEST(a_failing_save_is_given_up_by_all),
+        TEST(a_state_that_is_not_finite_is_refused), TEST(a_wrong_state_is_told),
         TEST(leaving_in_the_middle_harms_nothing),
     };
 #ifdef CHECKPOINT_ALONE /* without MPI, for the thread sanitizer */

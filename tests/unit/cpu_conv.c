@@ -1,6 +1,7 @@
 /* Own convolution kernels, one by one and on every instruction set of this machine, against double sums:
  * a table of the largest error by implementation, direction and shape class, each held to its limit. Odd
  * sizes, uneven padding and tails; equal bits for every number of threads; the sanitizer sees a step outside. */
+#include "compute/cpu/small.h"
 #include "compute/cpu/thin.h"
 #include "tests/unit/cpu_rig.h"
 
@@ -49,9 +50,9 @@ static float *numbers(int64_t n, uint32_t stream) {
 
 /* ---- one implementation on one case ---- */
 
-/* Plans c for so many threads and runs it; false: it does not take c. name: of what ran. */
+/* Plans c for so many threads and runs it; false: it does not take c. name, limit: of what ran, and of its error. */
 typedef bool (*runner)(const gd_dnnl_conv *c, const gd__wino_kernels *set, int threads, const float *a, const float *b,
-                       float *out, char name[64]);
+                       float *out, char name[64], double *limit);
 
 typedef struct row {
     char name[64];
@@ -76,19 +77,19 @@ static void record(const char *name, double error, double limit) {
 }
 
 /* Largest difference over the largest value; every thread count must give the bits of one. */
-static bool check(runner run, const gd_dnnl_conv *c, const gd__wino_kernels *set, double limit) {
+static bool check(runner run, const gd_dnnl_conv *c, const gd__wino_kernels *set) {
     int64_t nx = c->n * c->h * c->w * c->c, nw = c->k * c->r * c->s * c->c, ny = c->n * c->p * c->q * c->k;
     int64_t count = c->pass == GD_DNNL_FORWARD ? ny : c->pass == GD_DNNL_BACKWARD_DATA ? nx : nw;
     float *a = numbers(c->pass == GD_DNNL_BACKWARD_DATA ? ny : nx, 1),
           *b = numbers(c->pass == GD_DNNL_BACKWARD_WEIGHTS ? ny : nw, 2), *got[3];
-    double *want = calloc((size_t)count, sizeof *want), most = 0, error = 0;
+    double *want = calloc((size_t)count, sizeof *want), most = 0, error = 0, limit = 0;
     bool taken = true;
     char name[64], text[64];
     assert_non_null(want);
     for (int i = 0; i < 3; i++) got[i] = rig_alloc((size_t)count * sizeof *got[i]);
     for (int threads = 1; threads <= 3 && taken; threads++) {
         gd__threads_enter(threads);
-        taken = run(c, set, threads, a, b, got[threads - 1], text);
+        taken = run(c, set, threads, a, b, got[threads - 1], text, &limit);
         if (taken && memcmp(got[0], got[threads - 1], (size_t)count * sizeof *got[0]))
             fail_msg("%s: bits differ with %d threads", text, threads);
     }
@@ -135,19 +136,34 @@ static const conv_case wino_cases[] = {
     {1, 6, 5, 32, 16, 4, 1, {0, 0, 3, 3}},
 };
 
+/* More points to evaluate at: larger numbers that cancel. */
+static double wino_limit(const gd__wino_shape *s) { return s->n <= 4 ? 3e-6 : s->n == 5 ? 1e-5 : 2e-5; }
+
+static void run_planned(const gd__wino *plan, const float *a, const float *b, float *out, char name[64],
+                        double *limit) {
+    snprintf(name, 64, "winograd F(%d,%d)%s %s", plan->shape.m, plan->shape.taps, plan->by_panel ? " by panel" : "",
+             plan->kernels->name);
+    *limit = wino_limit(&plan->shape);
+    char *scratch = rig_alloc(plan->scratch_bytes);
+    gd__wino_run(plan, a, b, out, scratch);
+    free(scratch);
+}
+
 static bool run_wino(const gd_dnnl_conv *c, const gd__wino_kernels *set, int threads, const float *a, const float *b,
-                     float *out, char name[64]) {
+                     float *out, char name[64], double *limit) {
     gd__wino plan;
     if (!gd__wino_plan(c, set, threads, &plan)) return false;
-    snprintf(name, 64, "winograd F(%d,%d)%s %s", plan.shape.m, plan.shape.taps, plan.by_panel ? " by panel" : "",
-             set->name);
-    char *scratch = rig_alloc(plan.scratch_bytes);
-    gd__wino_run(&plan, a, b, out, scratch);
-    free(scratch);
+    run_planned(&plan, a, b, out, name, limit);
     return true;
 }
 
-static double wino_limit(const gd_dnnl_conv *c) { return c->stride == 2 ? 1e-5 : 2e-5; }
+static bool run_wino_other(const gd_dnnl_conv *c, const gd__wino_kernels *set, int threads, const float *a,
+                           const float *b, float *out, char name[64], double *limit) {
+    gd__wino plan;
+    if (!gd__wino_plan_other(c, set, threads, &plan)) return false;
+    run_planned(&plan, a, b, out, name, limit);
+    return true;
+}
 
 static void test_wino(void **state) {
     (void)state;
@@ -157,7 +173,8 @@ static void test_wino(void **state) {
         for (int s = 0; s < sets; s++)
             for (gd_dnnl_pass pass = GD_DNNL_FORWARD; pass <= GD_DNNL_BACKWARD_WEIGHTS; pass++) {
                 gd_dnnl_conv c = conv_of(&wino_cases[i], pass);
-                assert_true(check(run_wino, &c, set[s], wino_limit(&c)));
+                assert_true(check(run_wino, &c, set[s]));
+                assert_int_equal(check(run_wino_other, &c, set[s]), c.r == 3 || c.stride == 2);
             }
 }
 
@@ -177,10 +194,11 @@ static const conv_case thin_cases[] = {
 };
 
 static bool run_thin(const gd_dnnl_conv *c, const gd__wino_kernels *set, int threads, const float *a, const float *b,
-                     float *out, char name[64]) {
+                     float *out, char name[64], double *limit) {
     gd__thin plan;
     if (!gd__thin_plan(c, set, threads, &plan)) return false;
     snprintf(name, 64, "%s channels %s", plan.flip ? "to few" : "from few", set->name);
+    *limit = 2e-6;
     char *scratch = rig_alloc(plan.scratch_bytes);
     gd__thin_run(&plan, a, b, out, scratch);
     free(scratch);
@@ -197,8 +215,96 @@ static void test_thin(void **state) {
                 gd_dnnl_conv c = conv_of(&thin_cases[i], pass);
                 /* The wide result of a thin operand is left to oneDNN. */
                 bool mine = pass == GD_DNNL_BACKWARD_WEIGHTS || (pass == GD_DNNL_FORWARD) == (c.k < c.c);
-                assert_int_equal(check(run_thin, &c, set[s], 2e-6), mine);
+                assert_int_equal(check(run_thin, &c, set[s]), mine);
             }
+}
+
+/* ---- small maps ---- */
+
+/* Channels are whole columns of every instruction set's kernel: of 32. */
+static const conv_case small_cases[] = {
+    {1, 2, 2, 64, 32, 4, 2, {1, 1, 1, 1}}, /* U-Net, innermost: most taps fall into the padding        */
+    {1, 4, 4, 96, 68, 4, 2, {1, 1, 1, 1}}, /* filters behind a whole block of the data pass            */
+    {1, 16, 16, 32, 64, 4, 2, {1, 1, 1, 1}},
+    {3, 5, 7, 32, 20, 4, 2, {2, 1, 0, 3}}, /* padding of every kind, odd                               */
+    {2, 3, 5, 64, 12, 4, 1, {1, 2, 1, 2}},
+    {1, 7, 7, 32, 4, 3, 1, {1, 1, 1, 1}},
+    {1, 9, 4, 32, 28, 3, 2, {0, 1, 0, 1}},
+    {5, 1, 1, 160, 36, 1, 1, {0, 0, 0, 0}},
+    {2, 7, 6, 32, 8, 1, 2, {0, 0, 0, 0}}, /* pixels that no output uses */
+    {1, 3, 3, 32, 132, 2, 1, {0, 0, 0, 0}},
+    {2, 5, 5, 32, 12, 2, 2, {0, 0, 0, 0}},
+    {1, 6, 5, 32, 16, 2, 1, {1, 1, 1, 1}},
+    {1, 10, 10, 32, 8, 3, 3, {0, 0, 0, 0}}, /* stride 3, uneven         */
+    {1, 1, 1, 32, 4, 4, 2, {2, 2, 2, 2}},   /* one pixel, more of the padding                           */
+    {1, 4, 4, 512, 8, 4, 1, {0, 0, 0, 0}},  /* one output                                               */
+    {1, 2, 2, 32, 7, 4, 2, {1, 1, 1, 1}},
+    {1, 5, 3, 64, 67, 3, 2, {1, 1, 1, 1}}, /* filters of no even number */
+};
+
+static bool run_small(const gd_dnnl_conv *c, const gd__wino_kernels *set, int threads, const float *a, const float *b,
+                      float *out, char name[64], double *limit) {
+    gd__small plan;
+    if (!gd__small_plan(c, set, threads, &plan)) return false;
+    snprintf(name, 64, "products by tap %s", set->name);
+    *limit = 2e-6;
+    char *scratch = rig_alloc(plan.scratch_bytes);
+    gd__small_run(&plan, a, b, out, scratch);
+    free(scratch);
+    return true;
+}
+
+static void test_small(void **state) {
+    (void)state;
+    const gd__wino_kernels *set[3];
+    int sets = gd__wino_usable(set);
+    for (size_t i = 0; i < sizeof small_cases / sizeof small_cases[0]; i++)
+        for (int s = 0; s < sets; s++)
+            for (gd_dnnl_pass pass = GD_DNNL_FORWARD; pass <= GD_DNNL_BACKWARD_WEIGHTS; pass++) {
+                gd_dnnl_conv c = conv_of(&small_cases[i], pass);
+                /* The forward pass takes four filters together. */
+                assert_int_equal(check(run_small, &c, set[s]), pass != GD_DNNL_FORWARD || c.k % 4 == 0);
+            }
+}
+
+/* More threads than there is work: some get none, every element is written. */
+static void test_many_threads(void **state) {
+    (void)state;
+    const gd__wino_kernels *set[3];
+    gd__wino_usable(set);
+    for (gd_dnnl_pass pass = GD_DNNL_FORWARD; pass <= GD_DNNL_BACKWARD_WEIGHTS; pass++) {
+        gd_dnnl_conv c = conv_of(&(conv_case){1, 2, 2, 32, 4, 4, 1, {1, 2, 1, 2}}, pass);
+        int64_t count = pass == GD_DNNL_FORWARD ? 4 * 4 : pass == GD_DNNL_BACKWARD_DATA ? 4 * 32 : 4 * 16 * 32;
+        float *a = numbers(4 * 32, 1), *b = numbers(4 * 16 * 32, 2), *out[2];
+        const int threads[2] = {1, 61};
+        char name[64];
+        double limit;
+        for (int i = 0; i < 2; i++) {
+            out[i] = rig_alloc((size_t)count * sizeof *out[i]);
+            gd__threads_enter(threads[i]);
+            assert_true(run_small(&c, set[0], threads[i], a, b, out[i], name, &limit));
+        }
+        assert_memory_equal(out[0], out[1], (size_t)count * sizeof *out[0]);
+        for (int i = 0; i < 2; i++) free(out[i]);
+        free(a);
+        free(b);
+    }
+    gd__threads_enter(gd__threads_wanted());
+}
+
+/* What it does not take. */
+static void test_small_refuses(void **state) {
+    (void)state;
+    const gd__wino_kernels *set[3];
+    int sets = gd__wino_usable(set);
+    gd__small plan;
+    static const conv_case never[] = {{1, 4, 4, 33, 8, 4, 2, {1, 1, 1, 1}},    /* channels of no whole columns */
+                                      {2, 65, 64, 32, 8, 1, 1, {0, 0, 0, 0}}}; /* too many pixels              */
+    for (int s = 0; s < sets; s++)
+        for (int i = 0; i < 2; i++) {
+            gd_dnnl_conv c = conv_of(&never[i], GD_DNNL_BACKWARD_DATA);
+            assert_false(gd__small_plan(&c, set[s], 1, &plan));
+        }
 }
 
 static int print_table(void **state) {
@@ -210,6 +316,8 @@ static int print_table(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_wino), cmocka_unit_test(test_thin)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_wino), cmocka_unit_test(test_thin),
+                                       cmocka_unit_test(test_small), cmocka_unit_test(test_many_threads),
+                                       cmocka_unit_test(test_small_refuses)};
     return cmocka_run_group_tests(tests, NULL, print_table);
 }

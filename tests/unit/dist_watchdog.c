@@ -1,16 +1,21 @@
 /* The watchdog's rules with a clock of the test's own: who is missing, who only waits, what may take long. And the
  * words: labels, ranges of ranks. */
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include <cmocka.h>
 
+#include "base/io.h"
 #include "dist/heartbeat.h"
 #include "dist/judge.h"
 #include "dist/stragglers.h"
+#include "dist/watchdog.h"
 
 enum { N = 4 };
 static const double NOW = 1000;
@@ -43,7 +48,7 @@ static gd__verdict judge(const gd__sight *s) {
 
 static void expect_culprits(const char *who) {
     char text[64];
-    assert_string_equal(gd__ranks_text(culprit, N, text, sizeof text), who);
+    assert_string_equal(gd_ranks_text(culprit, N, text, sizeof text), who);
 }
 
 static void who_moves_is_fine(void **state) {
@@ -175,8 +180,8 @@ static void labels_and_ranks_are_text(void **state) {
                         "step 1234567890, gradients of D, bucket 3: waits in an all-reduce");
     assert_int_equal(gd__label_bucket(gd__label_with(label, GD__REDUCE, 5000)), 1023);
     assert_string_equal(gd__label_text(gd__label_make(GD_PHASE_START, -1, 0), text, sizeof text), "start-up");
-    assert_string_equal(gd__ranks_text(set, 12, text, sizeof text), "0-2, 5, 7-8, 11");
-    assert_string_equal(gd__ranks_text(set, 0, text, sizeof text), "");
+    assert_string_equal(gd_ranks_text(set, 12, text, sizeof text), "0-2, 5, 7-8, 11");
+    assert_string_equal(gd_ranks_text(set, 0, text, sizeof text), "");
 }
 
 /* What one host writes another one reads, with times as ages; files of other starts, and damaged ones, say nothing. */
@@ -203,6 +208,56 @@ static void hosts_read_each_others_files(void **state) {
     assert_false(gd__heartbeat_read(&other, 1, in, N, 1000, 0, &number));
     gd__heartbeat_remove(&ours, 1);
     assert_false(gd__heartbeat_read(&ours, 1, in, N, 1000, 0, &number));
+}
+
+static void write_text(const char *path, const char *text) {
+    FILE *f = fopen(path, "w");
+    assert_non_null(f);
+    assert_true(fputs(text, f) >= 0);
+    assert_int_equal(fclose(f), 0);
+}
+
+/* gd_watchdog_look: ranks of all hosts by number; of the newest start only; rubbish does no harm. */
+static void files_are_read_from_outside(void **state) {
+    char folder[512], path[600];
+    const char *tmp = getenv("GANDIST_TEST_TMP");
+    snprintf(folder, sizeof folder, "%s/look", tmp ? tmp : ".");
+    gd__heartbeat now = {.folder = folder, .start = 7}, before = {.folder = folder, .start = 6};
+    gd__sight out[2] = {{.known = true,
+                         .label = waiting(GD_PHASE_REDUCE, GD__REDUCE),
+                         .watched = true,
+                         .moved = 90,
+                         .lived = 91,
+                         .process = 42},
+                        {.known = true, .label = gd__label_make(GD_PHASE_DATA, -1, 20), .moved = 70, .process = 43}};
+    const int first[2] = {0, 1}, second[2] = {3, 2};
+    gd_rank_view *v;
+    int n;
+    (void)state;
+    assert_int_equal(gd_watchdog_look(folder, &v, &n), GD_OK);
+    assert_true(n == 0 && !v);
+    assert_int_equal(gd_dir_make(folder), GD_OK);
+    assert_int_equal(gd__heartbeat_write(&before, 9, "old", out, first, 2, 100), GD_OK);
+    struct timespec old[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    assert_int_equal(utimensat(AT_FDCWD, gd__heartbeat_path(&before, 9, path, sizeof path), old, 0), 0);
+    assert_int_equal(gd__heartbeat_write(&now, 2, "b", out, second, 2, 100), GD_OK);
+    assert_int_equal(gd__heartbeat_write(&now, 0, "a", out, first, 2, 100), GD_OK);
+    snprintf(path, sizeof path, "%s/ranks-from-000004", folder);
+    write_text(path, "gandist-heartbeat 1 7 1 c\n4 1 0 nan 0 1 1\n4 1\n-4 1 0 0 0 1 1\n999999999 1 0 0 0 1 1\n\n\xff");
+    snprintf(path, sizeof path, "%s/ranks-from-000005", folder);
+    write_text(path, "no heartbeat");
+    assert_int_equal(gd_watchdog_look(folder, &v, &n), GD_OK);
+    assert_int_equal(n, 4);
+    for (int r = 0; r < n; r++) {
+        bool waits = r == 0 || r == 3;
+        assert_true(v[r].rank == r && v[r].waits == waits && v[r].frozen == waits && v[r].step == 20 &&
+                    v[r].process == (waits ? 42 : 43));
+        assert_true(v[r].still_s >= (waits ? 10 : 30) && v[r].still_s < (waits ? 10 : 30) + 10 && v[r].silent_s < 10);
+        assert_string_equal(v[r].host, r < 2 ? "a" : "b");
+    }
+    assert_string_equal(v[0].where, "step 20, gradients of G: waits in an all-reduce");
+    free(v);
+    assert_int_equal(gd_dir_remove(folder), GD_OK);
 }
 
 /* ---- stragglers ---- */
@@ -257,6 +312,7 @@ int main(void) {
         cmocka_unit_test(limits_follow_what_is_usual),
         cmocka_unit_test(time_that_did_not_pass_counts_for_nothing),
         cmocka_unit_test(labels_and_ranks_are_text),
+        cmocka_unit_test(files_are_read_from_outside),
         cmocka_unit_test(hosts_read_each_others_files),
         cmocka_unit_test(stragglers_are_named_with_their_phase),
     };

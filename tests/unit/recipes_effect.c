@@ -12,6 +12,7 @@
 
 #include <cmocka.h>
 
+#include "launch/kernels.h"
 #include "launch/setup.h"
 #include "recipes/reading.h"
 
@@ -138,10 +139,12 @@ static const effect effects[] = {
     {"schedule.adaptive.max", POINTS, "schedule.adaptive={kind: accuracy, low: 0.999, high: 1, every: 1}", "2"},
     {"schedule.adaptive.every", POINTS, "schedule.adaptive={kind: accuracy, low: 0.999, high: 1, every: 1}", "3"},
     {"pool.size", TWO_WAY, "", "2|4"},
+    {"comm.overlap", POINTS, "", "false"}, {"comm.bucket", POINTS, "", "64"},
     {"optimizer.shard", POINTS, "", "true"}, OF_OPTIMIZER("optimizer.g"), OF_OPTIMIZER("optimizer.d"),
     {"ema.decay", POINTS, "", "0.9"}, {"ema.start", POINTS, "ema.decay=0.9", "3"}, {"ema.warmup", POINTS, "ema.decay=0.9", "true"},
     {"train.steps", POINTS, "", "5"},
     {"numerics.precision", IMAGES, "", "bf16"}, {"numerics.shards", IMAGES, "", "2"},
+    {"numerics.kernels", IMAGES, "generator.width=16; discriminator.width=16; batch.global=16", "direct"},
     {"numerics.batch_stats", IMAGES, "numerics.shards=2", NULL},
     {"numerics.check_every", POINTS, "", "1"}, {"numerics.on_nonfinite", POINTS, "", NULL},
     {"watch.collapse", POINTS, "", NULL}, {"watch.vanished", POINTS, "", NULL}, {"watch.exploding", POINTS, "", NULL},
@@ -176,12 +179,13 @@ static gd_recipe *parse(const effect *e, const char *value) {
 
 /* The settings that do not decide the result. */
 static void put_settings(const gd_train_config *c, const gd_dataset_spec *d, char *out, size_t room) {
-    snprintf(out, room, "%s %lld %d %d %lld %lld %d %lld %lld %d %d %d %d %d %lld %d %d", d->path ? d->path : "",
+    snprintf(out, room, "%s %lld %d %d %lld %lld %d %lld %lld %d %d %d %d %d %lld %d %d %d %zu", d->path ? d->path : "",
              (long long)c->total_steps, c->loader_workers, c->loader_depth, (long long)c->check_every,
              (long long)c->checkpoint_every, c->checkpoint_keep, (long long)c->log_every, (long long)c->sample_every,
              (int)c->watch.action[GD_WATCH_COLLAPSE], (int)c->watch.action[GD_WATCH_VANISHED],
              (int)c->watch.action[GD_WATCH_EXPLODING], (int)c->watch.action[GD_WATCH_SATURATED],
-             (int)c->rollback_nonfinite, (long long)c->watch.every, c->checkpoint_wait, c->shard_optimizer);
+             (int)c->rollback_nonfinite, (long long)c->watch.every, c->checkpoint_wait, c->shard_optimizer,
+             c->overlap, c->bucket_bytes);
 }
 
 static gd_status train(const gd_recipe *r, gd_train_config *c, const gd_dataset *d, uint64_t *hash) {
@@ -191,7 +195,9 @@ static gd_status train(const gd_recipe *r, gd_train_config *c, const gd_dataset 
     GD_TRY(gd_comm_self(&comm));
     c->executor = gd_executor_cpu();
     c->log_every = c->sample_every = 0;
-    gd_status st = gd_trainer_new(comm, c, d, &none, &t);
+    gd_kernels_begin(r, true);
+    gd_status st = gd_kernels_agree(comm, r, c, d, NULL);
+    if (st == GD_OK) st = gd_trainer_new(comm, c, d, &none, &t);
     if (st == GD_OK) st = gd_trainer_run(t, r->train.steps < STEPS ? r->train.steps : STEPS);
     if (st == GD_OK) *hash = gd_trainer_state_hash(t);
     gd_trainer_free(t);

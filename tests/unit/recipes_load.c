@@ -312,6 +312,8 @@ static void only_what_decides_is_in_the_fingerprint(void **state) {
         {"ema.decay=0.5", true},
         {"numerics.precision=bf16", true},
         {"numerics.shards=2", true},
+        {"numerics.kernels=direct", true},
+        {"numerics.kernels=rule", false} /* the default */,
         {"generator={arch: layers, layers: [{dense: 3}]}", true},
         {"generator={arch: layers, layers: [{dense: 3, bias: true}]}", true},
     };

@@ -1,0 +1,27 @@
+/* launch/scaling.h -- the same work per rank on more and more ranks: gandist bench --scaling. */
+#ifndef GANDIST_LAUNCH_SCALING_H
+#define GANDIST_LAUNCH_SCALING_H
+
+#include <stdbool.h>
+
+#include "launch/options.h"
+
+typedef struct gd_scaling {
+    const char *counts;     /* "1,2,4": ranks of each run, rising                                   */
+    const char *launcher;   /* what starts ranks: "mpirun --oversubscribe"; NULL: that              */
+    const char *recipe;
+    const gd_text_list *set; /* keys for every run                                                  */
+    int64_t batch;          /* of each rank                                                         */
+    int64_t threads;        /* of each rank; 0: the cores of this machine over the most ranks       */
+    int64_t steps, warmup;
+    bool json;
+} gd_scaling;
+
+enum { GD_SCALING_MAX = 16 };
+/* Errors: USAGE (no rising list of counts). */
+GD_CHECKED gd_status gd_scaling_counts(const char *text, int *count, int counts[GD_SCALING_MAX]);
+/* Starts the launcher with this very program once for each count, one after the other, and prints a row for each. Errors:
+ * USAGE, UNSUP (no such launcher), MPI (a run that fails; its own words are above), DATA (it said something else). */
+GD_CHECKED gd_status gd_scaling_run(const gd_scaling *s);
+
+#endif
