@@ -83,6 +83,13 @@ static unsigned groups_of(unsigned sets) {
     return groups;
 }
 
+static unsigned pending_groups(const gd_trainer *t) {
+    unsigned groups = 0;
+    for (int g = 0; g < GD_GROUP_COUNT; g++)
+        if (t->group[g].pending) groups |= 1u << g;
+    return groups;
+}
+
 static gd_status start_all(gd_trainer *t, const gd__kind_programs *p, int64_t draw, bool ahead) {
     unsigned sets = holds(t, ahead);
     for (int64_t l = 0; l < t->local; l++) {
@@ -185,7 +192,8 @@ gd_status gd__run_ahead(gd_trainer *t, const gd_step_plan *plan, gd_step_kind k,
         if (pause->kind == GD_PAUSE_COLLECTIVE) {
             GD_TRY(serve(t));
         } else {
-            unsigned groups = pause->kind == GD_PAUSE_HELD ? groups_of(pause->held) : 0;
+            /* Gradients of a group that is not pending are held as well: then the run ahead ends here. */
+            unsigned groups = pause->kind == GD_PAUSE_HELD ? groups_of(pause->held) & pending_groups(t) : 0;
             GD_TRY(gd__end_updates(t, groups ? groups : ~0u));
             label_compute(t, k);
             if (pause->kind != GD_PAUSE_HELD) break;
