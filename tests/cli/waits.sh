@@ -1,5 +1,5 @@
 # How threads wait for each other: the program gives libgomp a short spin before it starts (launch/waits.h), unless the user
-# has said something; as the same process, under its name, without losing a signal; and it helps where cores are contended.
+# has said something; as the same process, under its name, without losing a signal. What that is worth: tests/bench/waits.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 tiny_recipe tiny.yaml
 unset OMP_WAIT_POLICY GOMP_SPINCOUNT
@@ -41,25 +41,4 @@ run 0 env OMP_NUM_THREADS=2 "${one_core[@]}" "$GANDIST_BIN" tiny.yaml --out shar
 run 0 env OMP_NUM_THREADS=2 OMP_WAIT_POLICY=active "${one_core[@]}" "$GANDIST_BIN" tiny.yaml --out spins --steps 1
 says "(cores are shared; OMP_WAIT_POLICY or GOMP_SPINCOUNT lets threads spin: slow)"
 
-# Two threads and two other processes on two cores: who spins for ever takes many times as long.
-cores=($(python3 -c 'import os; print(*sorted(os.sched_getaffinity(0))[:2])'))
-[ ${#cores[@]} = 2 ] || { echo "one core only: step times are not compared"; finish; }
-two_cores=(taskset -c "${cores[0]},${cores[1]}")
-rivals=()
-for core in "${cores[@]}"; do
-    taskset -c "$core" bash -c 'while :; do :; done' &
-    rivals+=($!)
-done
-trap 'kill "${rivals[@]}" 2>/dev/null' EXIT
-step_of() {
-    env "$@" OMP_NUM_THREADS=2 "${two_cores[@]}" "$GANDIST_BIN" bench tiny.yaml --set generator.width=16 --set discriminator.width=16 --steps 5 --warmup 1 --json |
-        python3 -c 'import json, sys; print(json.load(sys.stdin)["iteration"])'
-}
-for _ in 1 2 3; do # another job may have disturbed one of them
-    ours=$(step_of A=1) spinning=$(step_of GOMP_SPINCOUNT=infinity)
-    ratio=$(awk -v a="$spinning" -v b="$ours" 'BEGIN {printf "%.1f", a / b}')
-    echo "with a rival on each core a step takes $ours s, with threads that spin $spinning s: $ratio times as long"
-    ! awk -v r="$ratio" 'BEGIN {exit r < 2}' || break
-done
-checks=$((checks + 1)); awk -v r="$ratio" 'BEGIN {exit r < 2}' || fail "spinning is only $ratio times as slow: does gandist spin, too?"
 finish
