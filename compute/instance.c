@@ -15,11 +15,11 @@ struct gd_instance {
     void **node;   /* per node: where its value is                     */
     bool resolved; /* node[] matches bound[]                           */
     gd_run_args args;
-    int step, phase; /* of the run under way; step -1: it has not begun   */
+    int step, phase;      /* of the run under way; step -1: it has not begun   */
     unsigned char *touch; /* per step, and for the start in front of them: sets of gd_instance_group; NULL: none */
-    unsigned held;   /* sets that may not be touched                     */
+    unsigned held;        /* sets that may not be touched                     */
     gd_run_hooks hooks;
-    int told;        /* outputs of the run that are known to be complete */
+    int told; /* outputs of the run that are known to be complete */
     bool running;
     bool serving;     /* paused for the collective of step - 1            */
     char broken[256]; /* guard: first overrun seen, as text               */

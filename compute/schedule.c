@@ -19,9 +19,9 @@ typedef struct edge {
 
 typedef struct sorter {
     const gd__fusion *f;
-    bool lean;         /* take what leaves the least memory in use */
-    bool eager;        /* take what makes outputs as soon as it may run */
-    const char *late;  /* per cluster: 1 when it waits for late parameters; NULL: none does */
+    bool lean;        /* take what leaves the least memory in use */
+    bool eager;       /* take what makes outputs as soon as it may run */
+    const char *late; /* per cluster: 1 when it waits for late parameters; NULL: none does */
     edge *edge;
     int n_edges;
     int *first;          /* per cluster: its first edge                                 */

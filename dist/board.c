@@ -109,9 +109,7 @@ static void wait_for_round(gd__board *b, unsigned round) {
     }
 }
 
-unsigned gd__board_news(const gd__board *b) {
-    return atomic_load_explicit(&b->meeting->news, memory_order_acquire);
-}
+unsigned gd__board_news(const gd__board *b) { return atomic_load_explicit(&b->meeting->news, memory_order_acquire); }
 
 void gd__board_tell(gd__board *b) {
     atomic_fetch_add(&b->meeting->news, 1);

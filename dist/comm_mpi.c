@@ -173,8 +173,12 @@ gd_status gd__comm_mpi_as(int host, gd_comm **out) {
         free(m);
         GD_FAIL(NOMEM, "communicator: no memory");
     }
-    *m = (gd__mpi){.world = MPI_COMM_NULL, .host = MPI_COMM_NULL, .leaders = MPI_COMM_NULL, .plan = MPI_REQUEST_NULL,
-                   .bulk_world = MPI_COMM_NULL, .bulk_leaders = MPI_COMM_NULL};
+    *m = (gd__mpi){.world = MPI_COMM_NULL,
+                   .host = MPI_COMM_NULL,
+                   .leaders = MPI_COMM_NULL,
+                   .plan = MPI_REQUEST_NULL,
+                   .bulk_world = MPI_COMM_NULL,
+                   .bulk_leaders = MPI_COMM_NULL};
     for (int w = 0; w < GD__WINDOWS_MAX; w++) m->window[w] = MPI_WIN_NULL;
     *c = (gd_comm){.provider = &mpi, .mpi = m};
     GD_TRY_TO(fail, init(m));

@@ -9,9 +9,10 @@
 enum {
     BUCKET_BYTES = 128 << 10,
     SECTION_BYTES = 16 << 10, /* less of it is all latency */
-    SLOTS = 16,               /* buckets under way: enough to keep a link busy while a step computes, and so few that what
+    SLOTS = 16, /* buckets under way: enough to keep a link busy while a step computes, and so few that what
                                  others send (batch statistics) does not wait long behind them */
-    TAGS = 8192, REDUCERS = 4 /* of which gradients may be under way at a time: below MPI's least upper bound, 32767 */
+    TAGS = 8192,
+    REDUCERS = 4 /* of which gradients may be under way at a time: below MPI's least upper bound, 32767 */
 };
 
 bool gd__host_is_node(const gd_reducer *r) {
@@ -158,8 +159,7 @@ static gd_status start_summing(gd_reducer *r, gd__transfer *t, size_t b) {
     t->n = 0;
     t->stage = GD__SUMMING;
     x->in_flight++;
-    for (int d = 1; d < x->size; d++)
-        GD_TRY(receive(x, t, received_of(x, t, d), mine * x->parts, member(x, d), tag));
+    for (int d = 1; d < x->size; d++) GD_TRY(receive(x, t, received_of(x, t, d), mine * x->parts, member(x, d), tag));
     for (int d = 1; d < x->size; d++) {
         size_t n = gd__section_of(r, r->sliced, member(x, d), b, &from);
         GD_TRY(send(x, t, handed_to(r, t, d, from, n), n * x->parts, member(x, d), tag));

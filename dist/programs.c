@@ -219,7 +219,9 @@ static gd_status sort_bindings(const gd_trainer *t, gd__kind_programs *p, signed
         bool grad = !strncmp(b[k].name, "grad:", 5);
         const gd__slot *s = find_slot(t, grad ? b[k].name + 5 : b[k].name);
         p->gradient[k] = s && grad ? (int)(s - t->slot) : -1;
-        (*set)[k] = (signed char)(!s || s->info->buffer ? -1 : grad ? GD__SET_GRADS(s->group) : GD__SET_PARAMS(s->group));
+        (*set)[k] = (signed char)(!s || s->info->buffer ? -1
+                                  : grad                ? GD__SET_GRADS(s->group)
+                                                        : GD__SET_PARAMS(s->group));
     }
     return GD_OK;
 }

@@ -121,8 +121,8 @@ static gd_status end_updates(gd_trainer *t, const gd_plan_rules *rules) {
     if (may_run_ahead(t)) {
         gd__label(t, GD_PHASE_CONTROL, -1);
         GD_TRY(learn_next(t));
-        GD_TRY(gd__run_ahead(t, &t->next, gd_plan_kind(&t->next, &t->config.schedule, 0), version_of(&t->next, rules, 0),
-                             (int64_t)t->next.start.draws));
+        GD_TRY(gd__run_ahead(t, &t->next, gd_plan_kind(&t->next, &t->config.schedule, 0),
+                             version_of(&t->next, rules, 0), (int64_t)t->next.start.draws));
     }
     return gd__end_updates(t, ~0u);
 }
@@ -217,9 +217,10 @@ static void adapt(gd_trainer *t, gd__control *c) {
     int64_t planned = t->counters.adaptive.next;
     gd_adaptive_advance(s, value, &t->counters.adaptive);
     if (t->counters.adaptive.next == planned || !planned) return;
-    gd__tell(t, "plan",
-             (gd_event_field[]){GD_EVENT_NUMBER("d_steps", t->counters.adaptive.next), GD_EVENT_NUMBER("before", planned)},
-             2);
+    gd__tell(
+        t, "plan",
+        (gd_event_field[]){GD_EVENT_NUMBER("d_steps", t->counters.adaptive.next), GD_EVENT_NUMBER("before", planned)},
+        2);
 }
 
 static gd_status iterate(gd_trainer *t, const gd_plan_rules *rules) {

@@ -45,10 +45,10 @@ typedef struct bench_run {
 
 /* Over all ranks, of the means of an iteration. */
 typedef struct bench_comm {
-    double exposed;      /* communication: what even the rank that waits least waits for */
-    double wait;         /* the other ranks wait longer, for slower ones: their mean     */
-    double data;         /* of the rank that waits longest for data                      */
-    bool shared;         /* more threads than cores on some host                         */
+    double exposed; /* communication: what even the rank that waits least waits for */
+    double wait;    /* the other ranks wait longer, for slower ones: their mean     */
+    double data;    /* of the rank that waits longest for data                      */
+    bool shared;    /* more threads than cores on some host                         */
 } bench_comm;
 
 static gd_status look_at_ranks(const bench_run *b, const gd_train_times *t, bench_comm *out) {
@@ -87,12 +87,13 @@ static void print_text(const bench_run *b, const gd_train_times *t, const bench_
 
 static void print_json(const bench_run *b, const gd_train_times *t, const bench_comm *c, double flops, double peak) {
     printf("{\"recipe\":\"%s\",\"ranks\":%d,\"threads\":%d,\"global_batch\":%lld,\"iterations\":%d,\"d_step\":%.6f,"
-           "\"g_step\":%.6f,\"iteration\":%.6f,\"iteration_min\":%.6f,\"reduce\":%.6f,\"collective\":%.6f,\"optimizer\":%.6f,"
-           "\"data\":%.6f,\"exposed_comm\":%.6f,\"wait\":%.6f,\"oversubscribed\":%s,\"images_per_s\":%.3f,\"flops_per_s\":%.0f,\"peak_flops_per_s\":%.0f}\n",
+           "\"g_step\":%.6f,\"iteration\":%.6f,\"iteration_min\":%.6f,\"reduce\":%.6f,\"collective\":%.6f,"
+           "\"optimizer\":%.6f,"
+           "\"data\":%.6f,\"exposed_comm\":%.6f,\"wait\":%.6f,\"oversubscribed\":%s,\"images_per_s\":%.3f,\"flops_per_"
+           "s\":%.0f,\"peak_flops_per_s\":%.0f}\n",
            b->recipe->name, gd_comm_size(b->comm), b->layout.threads, (long long)b->recipe->batch.global, t->iterations,
-           t->d_step, t->g_step, t->total, t->total_min, t->reduce, t->collective, t->optimizer, c->data,
-           c->exposed, c->wait, c->shared ? "true" : "false",
-           (double)b->recipe->batch.global / t->total, flops / t->total, peak);
+           t->d_step, t->g_step, t->total, t->total_min, t->reduce, t->collective, t->optimizer, c->data, c->exposed,
+           c->wait, c->shared ? "true" : "false", (double)b->recipe->batch.global / t->total, flops / t->total, peak);
 }
 
 static gd_status prepare(bench_run *b, const char *path) {
@@ -145,8 +146,15 @@ static gd_status bench(bench_run *b, const char *path) {
 /* The recipe's batch is that of the largest run. */
 static gd_status scale(const bench_options *o, const char *path) {
     gd_recipe_opts keys = {o->set.item, o->set.count};
-    gd_scaling s = {.counts = o->scaling, .launcher = o->launcher, .recipe = path, .set = &o->set, .batch = o->batch,
-                    .threads = o->threads, .steps = o->steps, .warmup = o->warmup, .json = o->json};
+    gd_scaling s = {.counts = o->scaling,
+                    .launcher = o->launcher,
+                    .recipe = path,
+                    .set = &o->set,
+                    .batch = o->batch,
+                    .threads = o->threads,
+                    .steps = o->steps,
+                    .warmup = o->warmup,
+                    .json = o->json};
     int counts[GD_SCALING_MAX], n;
     gd_recipe *r;
     if (gd_comm_launched())

@@ -113,12 +113,14 @@ static gd_status last_line(words *w, char *line, int room) {
     close(ends[1]);
     FILE *in = error ? NULL : fdopen(ends[0], "r");
     if (!in) close(ends[0]);
-    if (error) GD_FAIL(UNSUP, "--scaling: %s: %s; is it installed? --launcher names another", w->item[0], strerror(error));
+    if (error)
+        GD_FAIL(UNSUP, "--scaling: %s: %s; is it installed? --launcher names another", w->item[0], strerror(error));
     line[0] = 0;
     for (char next[LINE]; in && fgets(next, sizeof next, in);)
         if (*next == '{') snprintf(line, (size_t)room, "%s", next);
     if (in) fclose(in);
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {}
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
     if (!WIFEXITED(status) || WEXITSTATUS(status))
         GD_FAIL(MPI, "--scaling: the run ended with %s %d", WIFEXITED(status) ? "exit code" : "signal",
                 WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
@@ -167,10 +169,11 @@ static void print_row(const gd_scaling *s, const row *first, const row *r) {
     double efficiency = r->images / r->ranks / (first->images / first->ranks);
     const char *limit = limit_of(first, r, efficiency);
     if (s->json)
-        printf("{\"ranks\":%d,\"images_per_s\":%.3f,\"efficiency\":%.4f,\"iteration\":%.6f,\"compute\":%.6f,\"data\":%.6f,"
-               "\"exposed_comm\":%.6f,\"wait\":%.6f,\"oversubscribed\":%s,\"limit\":\"%s\"}\n",
-               r->ranks, r->images, efficiency, r->iteration, r->compute, r->data, r->exposed, r->wait,
-               r->shared ? "true" : "false", limit);
+        printf(
+            "{\"ranks\":%d,\"images_per_s\":%.3f,\"efficiency\":%.4f,\"iteration\":%.6f,\"compute\":%.6f,\"data\":%.6f,"
+            "\"exposed_comm\":%.6f,\"wait\":%.6f,\"oversubscribed\":%s,\"limit\":\"%s\"}\n",
+            r->ranks, r->images, efficiency, r->iteration, r->compute, r->data, r->exposed, r->wait,
+            r->shared ? "true" : "false", limit);
     else
         printf("%6d %10.1f %9.1f %% %10.4f %9.4f %8.4f %13.4f %8.4f  %s\n", r->ranks, r->images, 100 * efficiency,
                r->iteration, r->compute, r->data, r->exposed, r->wait, limit);

@@ -49,7 +49,10 @@ static void group(prog *p) {
     signed char set[16];
     for (int k = 0; k < p->n; k++) {
         const char *name = p->list[k].name;
-        set[k] = (signed char)(!strcmp(name, "A/w") ? SET_A : !strcmp(name, "B/w") ? SET_B : !strcmp(name, "both") ? SET_OUT : -1);
+        set[k] = (signed char)(!strcmp(name, "A/w")    ? SET_A
+                               : !strcmp(name, "B/w")  ? SET_B
+                               : !strcmp(name, "both") ? SET_OUT
+                                                       : -1);
     }
     prog_ok(gd_instance_group(p->i, set));
 }
