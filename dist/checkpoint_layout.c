@@ -198,6 +198,10 @@ uint64_t gd__counter_term(const gd_counters *c) {
         put_u64(words, (uint64_t)c->rollbacks);
         hash = gd_hash64(words, 8, hash);
     }
+    if (c->skips) {
+        put_u64(words, (uint64_t)c->skips);
+        hash = gd_hash64(words, 8, hash + 1); /* not as that many rollbacks */
+    }
     if (c->adaptive.d_steps == 0) return hash; /* nothing adapts */
     put_u64(words, (uint64_t)c->adaptive.d_steps);
     put_u64(words + 8, (uint64_t)c->adaptive.next);

@@ -10,7 +10,7 @@
 #include "dist/tree.h"
 
 typedef struct word { /* of one rank */
-    int64_t wish, bad, writer;
+    int64_t wish, bad, skipped, writer;
     double bad_value, seconds, data, comm, idle;
     double metric[]; /* as gd_trainer.measured */
 } word;
@@ -70,6 +70,7 @@ static void combine(gd_trainer *t, gd__control *out) {
         if (w->wish > out->wish) out->wish = (int)w->wish;
         if (w->writer > out->writer) out->writer = (int)w->writer;
         combine_bad(w, r, t->n_own, out);
+        out->skipped |= (unsigned)w->skipped;
         out->seconds = fmax(out->seconds, w->seconds);
         out->data = fmax(out->data, w->data);
         out->comm = fmax(out->comm, w->comm);
@@ -99,6 +100,7 @@ gd_status gd__exchange_control(gd_trainer *t, double seconds, gd__control *out) 
     mine->writer = gd_writer_word(t->writer);
     mine->bad = t->now.bad;
     mine->bad_value = t->now.bad_value;
+    mine->skipped = t->now.skipped;
     mine->seconds = seconds;
     mine->data = t->now.data;
     mine->comm = t->now.reduce + t->now.collective;
@@ -110,16 +112,51 @@ gd_status gd__exchange_control(gd_trainer *t, double seconds, gd__control *out) 
     return GD_OK;
 }
 
+/* ---- numbers that are not finite ---- */
+
+bool gd__is_sick(const gd__control *c) { return c->bad || c->skipped; }
+
+static const char *what_is_sick(const gd_trainer *t, const gd__control *c) {
+    if (c->bad) return t->metric[c->bad - 1];
+    return c->skipped & GD__NO_STATISTICS ? "a running statistic" : "an image for the pool";
+}
+
+static const char *what_is_skipped(unsigned skipped) {
+    bool d = skipped & 1u << GD_GROUP_D, g = skipped & 1u << GD_GROUP_G;
+    if (d && g) return "no update of D and G";
+    return d ? "no update of D" : g ? "no update of G" : "gradients are finite, updates are made";
+}
+
+enum { SICKNESS = 160 };
+/* "step 27: loss_d is not a number on rank 1 alone" */
+static void describe(const gd_trainer *t, const gd__control *c, char text[SICKNESS]) {
+    const char *how = !c->bad ? "not finite" : isnan(c->bad_value) ? "not a number" : "infinite";
+    int n = snprintf(text, SICKNESS, "step %lld: %s is %s", (long long)t->plan.step, what_is_sick(t, c), how);
+    if (c->bad && c->bad_ranks == 1 && gd_comm_size(t->comm) > 1)
+        snprintf(text + n, SICKNESS - (size_t)n, " on rank %d alone", c->bad_rank);
+}
+
+static gd_status skip(gd_trainer *t, const gd__control *c, const char *text) {
+    if (gd_comm_rank(t->comm) == 0)
+        GD_LOG(DIST, WARN, "%s: %s (%lld of at most %d such steps in a row)", text, what_is_skipped(c->skipped),
+               (long long)t->counters.skips, GD_SKIPS_MAX);
+    gd__tell(t, "skip", (gd_event_field[]){GD_EVENT_TEXT("why", text), GD_EVENT_NUMBER("in_row", t->counters.skips)},
+             2);
+    return gd__check_replicas(t); /* a sum that only some ranks have wrong is an update that only some have made */
+}
+
 gd_status gd__check_finite(gd_trainer *t, const gd__control *c) {
-    char where[48] = "";
-    if (!c->bad) return GD_OK;
-    if (c->bad_ranks == 1 && gd_comm_size(t->comm) > 1) snprintf(where, sizeof where, " on rank %d alone", c->bad_rank);
-    t->go_back = t->config.rollback_nonfinite;
+    char text[SICKNESS];
+    t->counters.skips = gd__is_sick(c) ? t->counters.skips + 1 : 0;
+    if (!gd__is_sick(c)) return GD_OK;
+    describe(t, c, text);
+    if (t->config.on_nonfinite == GD_NONFINITE_SKIP && t->counters.skips <= GD_SKIPS_MAX) return skip(t, c, text);
+    t->go_back = t->config.on_nonfinite != GD_NONFINITE_STOP;
     t->sickness = GD_WATCH_COUNT;
     GD_FAIL(NUMERIC,
-            "step %lld: %s is %s%s; lower the learning rate, clip gradients (optimizer.*.clip_norm), or go on from an "
-            "older checkpoint with another seed",
-            (long long)t->plan.step, t->metric[c->bad - 1], isnan(c->bad_value) ? "not a number" : "infinite", where);
+            "%s; lower the learning rate, clip gradients (optimizer.*.clip_norm), or go on from an older checkpoint "
+            "with another seed",
+            text);
 }
 
 /* ---- replicas ---- */

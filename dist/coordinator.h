@@ -55,6 +55,8 @@ typedef struct gd_counters {       /* part of the training state */
     gd_adaptive_state adaptive;
     int64_t rollbacks;             /* times that the run went back; mixed into the seed of everything random but the
                                       order of samples, so that it does not walk into the same wall again  */
+    int64_t skips;                 /* iterations in a row, up to this one, that had numbers which are not finite; not in
+                                      the state hash while it is 0                                  */
     gd_watch_state watch;          /* history of the watchers; not in the state hash: they only look  */
 } gd_counters;
 
@@ -65,7 +67,7 @@ typedef struct gd_step_plan {
     int64_t d_steps, g_steps;      /* updates of each group in it                                   */
     uint32_t flags;                /* GD_PLAN_*: after this iteration                               */
     gd_counters start;             /* counters before the iteration, but for what it decides by itself:
-                                      adaptive and watch are newer at each rank                     */
+                                      adaptive, skips and watch are newer at each rank                     */
     double noise_std, rate;        /* control inputs of the step graphs                             */
     int64_t pick;                  /* which of every penalty.pick neighbouring samples is penalised */
 } gd_step_plan;

@@ -125,6 +125,7 @@ static int add_counters(json_t *root, const gd_counters *c) {
     bad |= json_object_set_new(root, "cursor", decimal(c->cursor));
     bad |= json_object_set_new(root, "draws", decimal(c->draws));
     if (c->rollbacks) bad |= json_object_set_new(root, "rollbacks", signed_decimal(c->rollbacks));
+    if (c->skips) bad |= json_object_set_new(root, "skips", signed_decimal(c->skips));
     return bad | add_adaptive(root, &c->adaptive) | add_watch(root, &c->watch);
 }
 
@@ -312,8 +313,9 @@ static gd_status parse_counters(const char *where, const json_t *root, gd_counte
     GD_TRY(count_member(where, root, "step", &out->step));
     GD_TRY(word_member(where, root, "cursor", &out->cursor));
     GD_TRY(word_member(where, root, "draws", &out->draws));
-    out->rollbacks = 0;
+    out->rollbacks = out->skips = 0;
     if (json_object_get(root, "rollbacks")) GD_TRY(count_member(where, root, "rollbacks", &out->rollbacks));
+    if (json_object_get(root, "skips")) GD_TRY(count_member(where, root, "skips", &out->skips));
     GD_TRY(parse_adaptive(where, root, &out->adaptive));
     return parse_watch(where, root, &out->watch);
 }

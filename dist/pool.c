@@ -76,6 +76,21 @@ static const float *image_of(const gd_trainer *t, const gd__pool *k, int32_t whi
     return from + (size_t)(which % GD_POOL_PLACE) * t->pool_floats;
 }
 
+static bool is_finite(const float *x, size_t n) {
+    float sum = 0; /* of zeros, but for what is not finite */
+#pragma omp simd reduction(+ : sum)
+    for (size_t i = 0; i < n; i++) sum += x[i] - x[i];
+    return sum == 0;
+}
+
+/* An image stays for many iterations: one that is not finite comes in nowhere. All ranks see the same images. */
+static void keep_image(gd_trainer *t, const gd__pool *k, int64_t place) {
+    const float *image = image_of(t, k, t->pool_keep[place]);
+    if (is_finite(image, t->pool_floats))
+        memcpy(k->image + (size_t)place * t->pool_floats, image, t->pool_floats * sizeof(float));
+    else t->now.skipped |= GD__NO_IMAGES;
+}
+
 /* What D sees comes before the places change. */
 static void turn_over(gd_trainer *t, const gd__pool *k) {
     size_t bytes = t->pool_floats * sizeof(float);
@@ -84,8 +99,7 @@ static void turn_over(gd_trainer *t, const gd__pool *k) {
             memcpy(k->given[l] + (size_t)i * t->pool_floats, image_of(t, k, t->pool_give[(t->first + l) * t->n + i]),
                    bytes);
     for (int64_t place = 0; place < t->config.pool_size; place++)
-        if (t->pool_keep[place] < GD_POOL_PLACE)
-            memcpy(k->image + (size_t)place * t->pool_floats, image_of(t, k, t->pool_keep[place]), bytes);
+        if (t->pool_keep[place] < GD_POOL_PLACE) keep_image(t, k, place);
 }
 
 /* The images that all ranks made for pool k, in the order of the global batch, into pool_all. */

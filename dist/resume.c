@@ -117,21 +117,24 @@ static gd_status try_all(gd_trainer *t, const char *list, int64_t *step) {
         t->config.checkpoint_dir, count);
 }
 
+enum { NOT_SICK = -1 };
+
 /* Whether a checkpoint is from when sickness `sick` had begun already (as its history says). */
 static bool is_sick(const char *path, int sick) {
     gd_checkpoint *k;
-    if (sick >= GD_WATCH_COUNT) return false;
+    if (sick == NOT_SICK) return false;
     if (gd_checkpoint_open(path, &k) != GD_OK) {
         gd_error_clear();
         return false; /* loading it will say what is wrong with it */
     }
-    bool begun = gd_checkpoint_state(k)->counters.watch.row[sick] > 0;
+    const gd_counters *c = &gd_checkpoint_state(k)->counters;
+    bool begun = (sick < GD_WATCH_COUNT ? c->watch.row[sick] : c->skips) > 0;
     gd_checkpoint_close(k);
     return begun;
 }
 
 /* The checkpoints that this rank sees, newest first, as try_all wants them; without those of a sickness (a gd_watch;
- * GD_WATCH_COUNT: all). */
+ * GD_WATCH_COUNT: not finite; NOT_SICK: all). */
 static gd_status make_list(const char *dir, int sick, char **list, uint64_t *bytes) {
     char **paths;
     int count;
@@ -163,7 +166,7 @@ gd_status gd_trainer_resume(gd_trainer *t, int64_t *step) {
     char *list = NULL;
     *step = 0;
     if (!t->config.checkpoint_dir) return GD_OK;
-    gd_status st = share_list(t, GD_WATCH_COUNT, &list);
+    gd_status st = share_list(t, NOT_SICK, &list);
     if (st == GD_OK) st = try_all(t, list, step);
     free(list);
     GD_TRY(st);

@@ -24,7 +24,7 @@ gd_status gd__heed_save(gd_trainer *t) {
     if (t->sick_save.status == GD_OK) return GD_OK;
     gd_status st = gd_error_restore(&t->sick_save);
     t->sick_save.status = GD_OK;
-    t->go_back = t->config.rollback_nonfinite;
+    t->go_back = t->config.on_nonfinite != GD_NONFINITE_STOP; /* there is no update left to skip */
     t->sickness = GD_WATCH_COUNT;
     return gd_trace(st, __FILE__, __LINE__);
 }

@@ -82,6 +82,7 @@ static gd_status allocate_buffers(gd_trainer *t) {
     size_t bytes = t->buffer_count * sizeof(float);
     bool ok = (t->buffer = calloc((size_t)t->local, sizeof *t->buffer));
     for (int64_t l = 0; ok && l < t->local; l++) ok = (t->buffer[l] = gd__aligned(bytes));
+    ok = ok && (t->buffer_before = gd__aligned(bytes));
     if (ok && t->config.ema_decay > 0) ok = (t->buffer_ema = gd__aligned(bytes));
     if (!ok) GD_FAIL(NOMEM, "training state: no memory for running statistics");
     return GD_OK;
@@ -115,6 +116,7 @@ void gd__free_state(gd_trainer *t) {
     }
     for (int64_t l = 0; t->buffer && l < t->local; l++) free(t->buffer[l]);
     free(t->buffer);
+    free(t->buffer_before);
     free(t->buffer_ema);
 }
 

@@ -92,6 +92,7 @@ static unsigned pending_groups(const gd_trainer *t) {
 
 static gd_status start_all(gd_trainer *t, const gd__kind_programs *p, int64_t draw, bool ahead) {
     unsigned sets = holds(t, ahead);
+    memcpy(t->buffer_before, t->buffer[0], t->buffer_count * sizeof(float));
     for (int64_t l = 0; l < t->local; l++) {
         gd_run_args a = {.seed = gd__seed(t), .step = (uint64_t)draw, .sample = (uint64_t)((t->first + l) * t->n)};
         if (l) memcpy(t->buffer[l], t->buffer[0], t->buffer_count * sizeof(float));

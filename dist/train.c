@@ -211,7 +211,7 @@ void gd__tell(const gd_trainer *t, const char *kind, const gd_event_field *field
 static void adapt(gd_trainer *t, gd__control *c) {
     const gd_adaptive_spec *s = &t->config.schedule.adaptive;
     if (s->kind == GD_ADAPTIVE_NONE) return;
-    double value = adaptive_value(t, c);
+    double value = gd__is_sick(c) ? NAN : adaptive_value(t, c);
     c->metric[gd__metric_index(t, "d_steps")] = (double)t->plan.d_steps;
     c->metric[gd__metric_index(t, "adaptive")] = value;
     int64_t planned = t->counters.adaptive.next;
@@ -238,10 +238,11 @@ static gd_status iterate(gd_trainer *t, const gd_plan_rules *rules) {
     GD_TRY(gd__exchange_control(t, gd__seconds() - start, &c));
     t->counters.adaptive = before.adaptive;
     t->counters.watch = before.watch;
+    t->counters.skips = before.skips;
     adapt(t, &c);
     keep_times(t, &c);
     GD_TRY(gd__check_finite(t, &c));
-    GD_TRY(gd__judge(t, &c));
+    if (!gd__is_sick(&c)) GD_TRY(gd__judge(t, &c)); /* watchers remember usual numbers */
     return finish_iteration(t, &c);
 }
 

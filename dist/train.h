@@ -17,6 +17,15 @@
 #include "models/gan.h"
 
 /* Strings are borrowed: they outlive the trainer. */
+/* What follows an iteration with numbers that are not finite. Whatever it is, an update from such gradients is not made,
+ * and running statistics and image pools take no such value. */
+typedef enum gd_nonfinite {
+    GD_NONFINITE_STOP,           /* NUMERIC                                                          */
+    GD_NONFINITE_ROLLBACK,       /* back to the newest checkpoint                                    */
+    GD_NONFINITE_SKIP,           /* on without the update; after GD_SKIPS_MAX in a row as ROLLBACK   */
+} gd_nonfinite;
+enum { GD_SKIPS_MAX = 5 };
+
 typedef struct gd_train_config {
     uint64_t seed;
     gd_gan_spec gan;
@@ -41,8 +50,7 @@ typedef struct gd_train_config {
     int64_t check_every;         /* replica hash check, in steps; 0: only when saving               */
     bool overfit_batch;          /* always the first batch                                          */
     gd_watch_spec watch;
-    bool rollback_nonfinite;     /* a loss or gradient that is not finite: back to the newest checkpoint instead of
-                                    NUMERIC; see gd_trainer_run                                     */
+    gd_nonfinite on_nonfinite;   /* a loss, gradient or running statistic that is not finite; see gd_trainer_run */
     /* checkpoints */
     const char *checkpoint_dir;  /* NULL: none                                                      */
     int64_t checkpoint_every;    /* 0: only at the end                                              */
@@ -108,7 +116,7 @@ GD_CHECKED gd_status gd_trainer_load(gd_trainer *t, const char *checkpoint);
 /* Newest good checkpoint below checkpoint_dir; *step 0 and OK when there is none at all; damaged ones
  * are skipped with a warning that says why. Collective. Errors: NOINPUT (some, none usable). */
 GD_CHECKED gd_status gd_trainer_resume(gd_trainer *t, int64_t *step);
-/* Runs until iteration `until` is done, saves, and returns. Collective. Going back (rollback_nonfinite, or a watcher):
+/* Runs until iteration `until` is done, saves, and returns. Collective. Going back (on_nonfinite, or a watcher):
  * the newest checkpoint from before the trouble is loaded, later ones become undone-step-*, and training goes on from
  * there with another seed on the data that follows; hooks see those steps again. At most three times a run.
  * Errors: REQUEUE (saved on request), NUMERIC, DIVERGED, PEER, what hooks return. */

@@ -79,9 +79,11 @@ typedef struct gd__look {
 } gd__look;
 
 /* What one iteration has measured on this rank. */
+enum { GD__NO_STATISTICS = 1 << GD_GROUP_COUNT, GD__NO_IMAGES = 2 << GD_GROUP_COUNT };
 typedef struct gd__measured {
     int bad;              /* 1 + the first metric that was not finite; 0: none           */
     double bad_value;
+    unsigned skipped;     /* what was not taken since it was not finite: updates of groups (bit g), GD__NO_* */
     double d_step, g_step, reduce, optimizer, data, collective;
     double idle;          /* waited for the data of other ranks                          */
 } gd__measured;
@@ -107,6 +109,7 @@ struct gd_trainer {
     gd__arenas group[GD_GROUP_COUNT];
     size_t buffer_count;  /* floats                                                      */
     float **buffer;       /* per local shard: running statistics; [0] is the state       */
+    float *buffer_before; /* those before the program under way                          */
     float *buffer_ema;
     gd_counters counters;
     gd_state state;       /* view of all of it, for checkpoints                          */
@@ -244,6 +247,7 @@ typedef struct gd__control {
     int bad, bad_rank;    /* of the lowest rank that saw a number that is not finite: gd__measured.bad */
     int bad_ranks;        /* how many saw one                                            */
     double bad_value;
+    unsigned skipped;     /* gd__measured.skipped, of any rank                           */
     double seconds, data, comm; /* slowest rank */
     double metric[GD__METRICS_MAX]; /* over all shards; NaN: not in this iteration */
     int writer;           /* the strongest gd_writer_word                                */
@@ -251,7 +255,10 @@ typedef struct gd__control {
 GD_CHECKED gd_status gd__make_control(gd_trainer *t);
 void gd__free_control(gd_trainer *t);
 GD_CHECKED gd_status gd__exchange_control(gd_trainer *t, double seconds, gd__control *out); /* collective */
-/* NUMERIC, on all ranks alike, when the iteration had a loss or gradient that is not finite. */
+/* Whether the iteration had numbers that are not finite. */
+bool gd__is_sick(const gd__control *c);
+/* After such an iteration, on all ranks alike: NUMERIC, with go_back set or not, or it is to be skipped. Counts those in
+ * a row. Collective. Errors: NUMERIC; DIVERGED, when skipping left ranks with different states. */
 GD_CHECKED gd_status gd__check_finite(gd_trainer *t, const gd__control *c);
 /* DIVERGED, on all ranks alike, when replicas do not hold the same bytes. Collective. */
 GD_CHECKED gd_status gd__check_replicas(gd_trainer *t);

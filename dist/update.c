@@ -80,6 +80,15 @@ static double usable(const gd_optimizer_spec *o, double norm, double scale) {
     return squares && !isfinite((float)(norm * scale) * (float)(norm * scale)) ? INFINITY : norm;
 }
 
+/* A batch that makes running statistics infinite or not a number would be with the network for ever. */
+static void keep_statistics(gd_trainer *t) {
+    for (size_t i = 0; i < t->buffer_count; i++) {
+        if (isfinite(t->buffer[0][i])) continue;
+        t->buffer[0][i] = t->buffer_before[i];
+        t->now.skipped |= GD__NO_STATISTICS;
+    }
+}
+
 /* Until here running statistics are those of before, and the end may be behind their next ones. */
 gd_status gd__begin_update(gd_trainer *t, gd_group g) {
     gd__arenas *a = &t->group[g];
@@ -87,6 +96,7 @@ gd_status gd__begin_update(gd_trainer *t, gd_group g) {
     if (!gd_reducer_is_open(a->reducer)) GD_TRY(gd_reducer_open(a->reducer, t->sliced));
     gd_reducer_all_ready(a->reducer);
     a->pending = true;
+    keep_statistics(t);
     if (has_ema(t, g)) move_average(t->buffer_ema, t->buffer[0], t->buffer_count, ema_decay(t));
     return t->overlap ? GD_OK : gd__end_update(t, g);
 }
@@ -101,6 +111,7 @@ static gd_status end_reduction(gd_trainer *t, gd_group g) {
     return GD_OK;
 }
 
+/* All ranks have the same sum, and so the same norm: an update is made by all of them or by none. */
 static gd_status apply(gd_trainer *t, gd_group g) {
     gd__arenas *a = &t->group[g];
     const gd_optimizer_spec *o = &t->config.optimizer[g];
@@ -108,13 +119,17 @@ static gd_status apply(gd_trainer *t, gd_group g) {
     GD_TRY(norm_of(t, a, a->grad[0], &norm));
     double scale = o->clip_norm > 0 && norm > o->clip_norm ? o->clip_norm / norm : 1;
     double clip = g == GD_GROUP_D ? t->config.weight_clip : 0;
-    int64_t number = ++t->counters.updates[g];
+    int64_t number = ++t->counters.updates[g]; /* made or not: plans count on it */
+    set_metric(t, g == GD_GROUP_G ? "grad_norm_g" : "grad_norm_d", usable(o, norm, scale));
+    set_metric(t, g == GD_GROUP_G ? "lr_g" : "lr_d", gd_optimizer_lr(o, t->plan.step, number - 1));
+    if (!isfinite(usable(o, norm, scale))) {
+        t->now.skipped |= 1u << g;
+        return GD_OK;
+    }
     gd_optimizer_update(o, t->plan.step, number, scale, clip, a->last - a->first, a->param + a->first,
                         a->grad[0] + a->first, a->moment[0], a->moment[1]);
     GD_TRY(share_params(t, a));
     if (has_ema(t, g)) move_average(a->ema, a->param, a->count, ema_decay(t));
-    set_metric(t, g == GD_GROUP_G ? "grad_norm_g" : "grad_norm_d", usable(o, norm, scale));
-    set_metric(t, g == GD_GROUP_G ? "lr_g" : "lr_d", gd_optimizer_lr(o, t->plan.step, number - 1));
     return GD_OK;
 }
 

@@ -284,7 +284,9 @@ gd_status gd_setup_train(const gd_recipe *r, const gd_setup_data *d, gd_setup *o
     c->ema_start = r->ema.start;
     c->ema_warmup = r->ema.warmup;
     c->watch = setup_watch(r);
-    c->rollback_nonfinite = is(r->numerics.on_nonfinite, "rollback");
+    c->on_nonfinite = is(r->numerics.on_nonfinite, "skip")       ? GD_NONFINITE_SKIP
+                      : is(r->numerics.on_nonfinite, "rollback") ? GD_NONFINITE_ROLLBACK
+                                                                 : GD_NONFINITE_STOP;
     c->total_steps = r->train.steps;
     c->shards = r->numerics.shards;
     c->precision = is(r->numerics.precision, "bf16") ? GD_PRECISION_BF16 : GD_PRECISION_F32;

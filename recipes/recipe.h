@@ -115,7 +115,7 @@ typedef struct gd_recipe {
         int64_t shards;          /* 0: one per rank                                                 */
         const char *batch_stats; /* global rank (later: shard)                                      */
         int64_t check_every;     /* replica hash check, steps; 0: only at checkpoints               */
-        const char *on_nonfinite; /* stop rollback                                                  */
+        const char *on_nonfinite; /* skip rollback stop                                             */
     } numerics;
     struct { int64_t every, keep; bool wait; } checkpoint;
     struct {

@@ -386,9 +386,11 @@ const gd__key gd__keys[] = {
     {"numerics.check_every", GD__INT, AT(numerics.check_every), "100",
      "steps between comparisons of all ranks' parameters; 0: only when saving", .low = 0,
      .high = MANY, .flags = GD__FREE},
-    {"numerics.on_nonfinite", GD__CHOICE, AT(numerics.on_nonfinite), "stop",
-     "what happens when a loss or gradient is not finite: the run ends, or goes back to the newest checkpoint",
-     .choices = WORDS("stop", "rollback"), .flags = GD__FREE, .also = "nan nonfinite", .hints = "abort=stop"},
+    {"numerics.on_nonfinite", GD__CHOICE, AT(numerics.on_nonfinite), "skip",
+     "when a loss, gradient or running statistic is not finite: the update is skipped, after 5 such steps in a row the "
+     "run goes back to the newest checkpoint from before, with other random numbers and data, and after 3 times it "
+     "ends; or it goes back at once; or it ends at once",
+     .choices = WORDS("skip", "rollback", "stop"), .flags = GD__FREE, .also = "nan nonfinite", .hints = "abort=stop"},
 
     {"checkpoint.every", GD__INT, AT(checkpoint.every), "1000",
      "steps between checkpoints; 0: only at the end", .low = 0, .high = MANY, .flags = GD__FREE,

@@ -73,7 +73,7 @@ equal "$(status job '(s["state"], s["step"], s["saved_step"], s["events"])')" "(
 
 # Rollbacks and changes of an adaptive schedule.
 run 88 g tiny.yaml --out sick --set numerics.on_nonfinite=rollback --set optimizer.d.lr=1000 --set optimizer.d.kind=sgd --set train.steps=50 --set checkpoint.every=1
-equal "$(events sick '[(x["rollbacks"], x["from"] > x["step"], "not a number" in x["why"] or "infinite" in x["why"]) for x in e if x["event"] == "rollback"]')" \
+equal "$(events sick '[(x["rollbacks"], x["from"] > x["step"], "not a number" in x["why"] or "finite" in x["why"]) for x in e if x["event"] == "rollback"]')" \
     "[(1, True, True), (2, True, True), (3, True, True)]" "rollback events"
 run 0 g tiny.yaml --out adaptive --set schedule.share_fake=false --set train.steps=40 --set schedule.adaptive.kind=grad-ratio --set schedule.adaptive.low=1e5 --set schedule.adaptive.high=2e5 --set schedule.adaptive.every=5 --set schedule.adaptive.max=3
 equal "$(events adaptive '[(x["before"], x["d_steps"]) for x in e if x["event"] == "plan"]')" "[(1, 2), (2, 3)]" "plan events"

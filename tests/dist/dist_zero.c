@@ -418,7 +418,7 @@ static void not_finite_leads_back(void) {
         gd_train_config c = saving(dcgan());
         c.shard_optimizer = z;
         c.checkpoint_every = 2;
-        c.rollback_nonfinite = true;
+        c.on_nonfinite = GD_NONFINITE_ROLLBACK;
         EXPECT(run_with(&c, (fault){.at = 3, .rank = -1, .value = NAN}, 6, &hash[z]) == GD_OK, "%s",
                gd_error_message());
     }

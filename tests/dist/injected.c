@@ -1,6 +1,7 @@
 /* Numbers that go wrong in the memory of one rank: not a number, infinite, or one bit turned over, in the loss, the
  * gradients, the weights, either moment, the average or a running statistic, on the first or the last rank, under
- * each policy: stop, go back, compare replicas every step.
+ * each policy: stop, go back, skip the update, compare replicas every step; every other one with exchange beside
+ * computation (gd_train_config.overlap).
  *
  *   what                                         | is found
  *   a loss or gradient that is not finite        | in that step, as NUMERIC; of a loss with the rank
@@ -12,7 +13,8 @@
  *   of one rank                                  | rank, there is nothing to compare it with
  *
  * What is found is never saved: whatever is in the folder is finite, and resuming from it ends with the bytes of a
- * run that nothing happened to. Going back ends well, having gone back once.
+ * run that nothing happened to. Going back ends well, having gone back once. So does skipping, at once where only a loss
+ * or gradients were wrong; of a loss with the bytes of a run that nothing happened to.
  * Each place and kind under each policy; with --long all combinations with groups and ranks, and 100 more by seed. */
 #include <float.h>
 #include <omp.h>
@@ -29,8 +31,9 @@ static const char *const place_names[PLACES] = {"loss",          "gradient", "we
 enum { NOT_A_NUMBER = 32, INFINITE };                                   /* else the number of a bit */
 static const int kinds[] = {NOT_A_NUMBER, INFINITE, 0, 30, 31, 23, 22}; /* the last two with --long */
 enum { KINDS = sizeof kinds / sizeof *kinds };
-typedef enum policy { STOP, BACK, COMPARE, POLICIES } policy;
-static const char *const policy_names[POLICIES] = {"stop", "back", "compare"};
+typedef enum policy { STOP, BACK, SKIP, COMPARE, POLICIES } policy;
+static const char *const policy_names[POLICIES] = {"stop", "back", "skip", "compare"};
+static const gd_nonfinite nonfinite_of[POLICIES] = {[BACK] = GD_NONFINITE_ROLLBACK, [SKIP] = GD_NONFINITE_SKIP};
 
 typedef struct cell {
     place where;
@@ -39,6 +42,7 @@ typedef struct cell {
     policy policy;
     int64_t at;
     uint32_t pick; /* of the element */
+    bool overlap;
 } cell;
 
 static gd_dataset *data;
@@ -143,12 +147,13 @@ void __wrap_gd_reducer_all_ready(gd_reducer *r) {
 
 /* ---- a run ---- */
 
-static gd_train_config config_of(policy p) {
+static gd_train_config config_of(policy p, bool overlap) {
     gd_train_config c = tiny_config();
     c.checkpoint_dir = folder;
     c.checkpoint_every = SAVE_EVERY;
     c.checkpoint_keep = 5;
-    c.rollback_nonfinite = p == BACK;
+    c.on_nonfinite = nonfinite_of[p];
+    c.overlap = overlap;
     c.check_every = p == COMPARE;
     return c;
 }
@@ -169,7 +174,7 @@ typedef struct outcome {
 } outcome;
 
 static outcome run(const cell *k) {
-    gd_train_config c = config_of(k->policy);
+    gd_train_config c = config_of(k->policy, k->overlap);
     gd_train_hooks h = {.poll = between_iterations};
     outcome o = {0};
     fault.c = *k;
@@ -193,9 +198,10 @@ static outcome run(const cell *k) {
 
 static const char *text_of(const cell *k) {
     static char text[200];
-    snprintf(text, sizeof text, "%s of %s, %s %d, rank %d, step %d, policy %s, pick %u:", place_names[k->where],
+    snprintf(text, sizeof text,
+             "%s of %s, %s %d, rank %d, step %d, policy %s, pick %u, overlap %d:", place_names[k->where],
              k->group == GD_GROUP_D ? "D" : "G", k->kind < 32 ? "bit" : "kind", k->kind, k->rank, (int)k->at,
-             policy_names[k->policy], k->pick);
+             policy_names[k->policy], k->pick, k->overlap);
     return text;
 }
 
@@ -223,9 +229,10 @@ static void names_the_rank(const cell *k, const outcome *o) {
     if (k->policy == COMPARE) CELL(o->step == k->at);
 }
 
-/* NUMERIC, at once or within `steps` more; or it went back once and all was well. */
+/* NUMERIC, at once or within `steps` more; or it went back once and all was well. Skipping is no help where the state
+ * itself is bad. */
 static void is_found(const cell *k, const outcome *o, int64_t steps) {
-    if (k->policy == BACK) {
+    if (k->policy == BACK || k->policy == SKIP) {
         CELL(o->st == GD_OK && o->rollbacks == 1 && o->step == UNTIL);
         return;
     }
@@ -239,6 +246,11 @@ static void judge_measured(const cell *k, const outcome *o) {
     if (!found) {
         CELL(o->st == GD_OK && o->rollbacks == 0 && o->step == UNTIL);
         if (k->where == LOSS) CELL(o->hash == undisturbed);
+        return;
+    }
+    if (k->policy == SKIP) {
+        CELL(o->st == GD_OK && o->rollbacks == 0 && o->step == UNTIL);
+        CELL((o->hash == undisturbed) == (k->where == LOSS));
         return;
     }
     is_found(k, o, 0);
@@ -284,7 +296,7 @@ static void what_is_saved_is_finite(const cell *k, const outcome *o) {
 
 /* Started again with the same command, without the fault. */
 static void resumes_as_if_nothing_had_been(const cell *k, const outcome *o) {
-    gd_train_config c = config_of(k->policy);
+    gd_train_config c = config_of(k->policy, !k->overlap);
     gd_train_hooks none = {0};
     gd_trainer *t = NULL;
     int64_t from = -1;
@@ -335,7 +347,8 @@ static void each_place_kind_and_policy(void) {
                               .policy = (policy)y,
                               .rank = turn / 2 ? size - 1 : 0,
                               .at = AT,
-                              .pick = 7919u * (uint32_t)n};
+                              .pick = 7919u * (uint32_t)n,
+                              .overlap = n / POLICIES % 2};
                     try_cell(&c, longer || n % 3 == 0);
                 }
             }
@@ -352,8 +365,8 @@ static void random_faults(void) {
         printf("seed %llu; repeat: GANDIST_SEED=%llu ctest -R '^dist.injected_long.np%d$' -V\n",
                (unsigned long long)rng.seed, (unsigned long long)rng.seed, size);
     for (int i = 0; i < RANDOM_CELLS; i++) {
-        float u[7];
-        gd_rng_uniform(&rng, (uint64_t)i, 0, 7, u);
+        float u[8];
+        gd_rng_uniform(&rng, (uint64_t)i, 0, 8, u);
         place p = (place)(u[0] * PLACES);
         cell c = {.where = p,
                   .group = group_for(p, u[1] < 0.5f),
@@ -361,7 +374,8 @@ static void random_faults(void) {
                   .policy = (policy)(u[3] * POLICIES),
                   .rank = (int)(u[4] * (float)size),
                   .at = SAVE_EVERY + 1 + (int)(u[5] * (UNTIL - SAVE_EVERY)),
-                  .pick = (uint32_t)(u[6] * 1e6f)};
+                  .pick = (uint32_t)(u[6] * 1e6f),
+                  .overlap = u[7] < 0.5f};
         try_cell(&c, true);
     }
     if (rank == 0) printf("%d random faults: %d found, %d that cannot be known\n", found + passed, found, passed);
@@ -369,7 +383,7 @@ static void random_faults(void) {
 
 static void nothing_happens(void) {
     folder = tiny_folder("injected");
-    gd_train_config c = config_of(COMPARE);
+    gd_train_config c = config_of(COMPARE, false);
     empty_folder();
     undisturbed = tiny_train(comm, &c, data, UNTIL, NULL);
 }

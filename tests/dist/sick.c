@@ -105,7 +105,7 @@ static const harm nan_at_27 = {.at = 27, .times = 1, .group = GD_GROUP_D, .value
 static void not_finite_leads_back(void) {
     start_test("nan");
     gd_train_config c = ring_config();
-    c.rollback_nonfinite = true;
+    c.on_nonfinite = GD_NONFINITE_ROLLBACK;
     harm h = nan_at_27;
     gd_status st;
     gd_trainer *t = train(comm, &c, ring, &h, 40, &st);
@@ -146,7 +146,7 @@ static void a_run_that_went_back_can_be_resumed(void) {
     gd_train_hooks none = {0};
     gd_status st;
     int64_t step;
-    c.rollback_nonfinite = true;
+    c.on_nonfinite = GD_NONFINITE_ROLLBACK;
     harm h = nan_at_27;
     gd_trainer *t = train(comm, &c, ring, &h, 35, &st);
     EXPECT(st == GD_OK);
@@ -174,7 +174,7 @@ static void not_finite_ends_the_run_when_it_stays(void) {
     expect_checkpoint("step-000000000020", true);
     expect_checkpoint("step-000000000040", false);
     start_test("nan-stays2");
-    c.rollback_nonfinite = true;
+    c.on_nonfinite = GD_NONFINITE_ROLLBACK;
     h.times = 100;
     expect_end(c, h, 40, GD_NUMERIC, "the run went back 3 times already");
     start_test("nan-early"); /* before the first checkpoint */
@@ -189,7 +189,7 @@ static void not_finite_ends_the_run_when_it_stays(void) {
 static void the_last_step_can_be_undone(void) {
     start_test("nan-last");
     gd_train_config c = ring_config();
-    c.rollback_nonfinite = true;
+    c.on_nonfinite = GD_NONFINITE_ROLLBACK;
     harm h = nan_at_27;
     expect_end(c, h, 27, GD_OK, NULL);
     expect_checkpoint("step-000000000027", true);

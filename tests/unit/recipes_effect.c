@@ -184,7 +184,7 @@ static void put_settings(const gd_train_config *c, const gd_dataset_spec *d, cha
              (long long)c->checkpoint_every, c->checkpoint_keep, (long long)c->log_every, (long long)c->sample_every,
              (int)c->watch.action[GD_WATCH_COLLAPSE], (int)c->watch.action[GD_WATCH_VANISHED],
              (int)c->watch.action[GD_WATCH_EXPLODING], (int)c->watch.action[GD_WATCH_SATURATED],
-             (int)c->rollback_nonfinite, (long long)c->watch.every, c->checkpoint_wait, c->shard_optimizer,
+             (int)c->on_nonfinite, (long long)c->watch.every, c->checkpoint_wait, c->shard_optimizer,
              c->overlap, c->bucket_bytes);
 }
 
