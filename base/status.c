@@ -69,6 +69,7 @@ gd_status gd_raise(gd_status st, const char *file, int line, const char *format,
     set_message(format, args);
     va_end(args);
     record.status = st;
+    record.agreed = GD_OK;
     record.trail[0] = '\0';
     add_to_trail(file, line);
     return st;
@@ -100,7 +101,7 @@ const char *gd_error_message(void) { return record.message; }
 const char *gd_error_trail(void) { return record.trail; }
 
 void gd_error_clear(void) {
-    record.status = GD_OK;
+    record.status = record.agreed = GD_OK;
     record.message[0] = record.trail[0] = '\0';
 }
 
@@ -108,6 +109,7 @@ void gd_error_save(gd_status st, gd_error *out) {
     memset(out, 0, sizeof *out); /* it may travel to another rank as bytes */
     out->status = st;
     if (st == GD_OK) return;
+    out->agreed = record.agreed;
     memcpy(out->message, record.message, strlen(record.message) + 1);
     memcpy(out->trail, record.trail, strlen(record.trail) + 1);
 }
@@ -115,8 +117,17 @@ void gd_error_save(gd_status st, gd_error *out) {
 gd_status gd_error_restore(const gd_error *e) {
     if (e != &record) {
         record.status = e->status;
+        record.agreed = e->agreed;
         snprintf(record.message, sizeof record.message, "%.*s", (int)sizeof e->message - 1, e->message);
         snprintf(record.trail, sizeof record.trail, "%.*s", (int)sizeof e->trail - 1, e->trail);
     }
     return e->status;
 }
+
+gd_status gd_error_agree(gd_status st, gd_status all) {
+    record.agreed = known(all);
+    return st;
+}
+
+bool gd_error_is_agreed(void) { return record.agreed != GD_OK; }
+gd_status gd_error_agreed(gd_status st) { return st != GD_OK && gd_error_is_agreed() ? record.agreed : st; }

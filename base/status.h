@@ -7,6 +7,7 @@
 #ifndef GANDIST_BASE_STATUS_H
 #define GANDIST_BASE_STATUS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /*   code       exit  what it says about the world                                              */
@@ -61,14 +62,22 @@ const char *gd_error_message(void);
 const char *gd_error_trail(void);
 void gd_error_clear(void);
 
-/* A copy of a record, to hand an error from a worker thread to the thread that waits for it. */
+/* A copy of a record, to hand an error from a worker thread to the thread that waits for it, or to another rank. */
 typedef struct gd_error {
     gd_status status;
+    gd_status agreed; /* of the rank whose error ends all ranks, where they have agreed on one (gd_error_agree); else OK */
     char message[4096];
     char trail[1024];
 } gd_error;
 void gd_error_save(gd_status st, gd_error *out);      /* this thread's record -> *out     */
 gd_status gd_error_restore(const gd_error *e);        /* *e -> this thread's record       */
+
+/* Several ranks, each with its own record, end for one reason: `all` is its status. Returns st. */
+gd_status gd_error_agree(gd_status st, gd_status all);
+/* The status that decides how the program ends, equal on all ranks that have agreed: the agreed one of this thread's
+ * record, else st. */
+gd_status gd_error_agreed(gd_status st);
+bool gd_error_is_agreed(void); /* this thread's record is of an error that all ranks have agreed on */
 
 #define GD_FAIL(code, ...) return gd_raise(GD_##code, __FILE__, __LINE__, __VA_ARGS__)
 /* Inside a function with `gd_status st` and a label that unwinds. */

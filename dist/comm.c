@@ -46,6 +46,9 @@ void gd_comm_label(gd_comm *c, gd_phase phase, int network, int64_t step) {
     gd__mark(c, GD__ALONE, 0);
 }
 
+void gd_comm_worked(gd_comm *c) { gd__count(&c->pulse[c->host_rank]->work); }
+void gd_comm_gained(gd_comm *c) { gd__count(&c->pulse[c->host_rank]->gain); }
+
 bool gd_comm_launched(void) {
     static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"};
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)
@@ -149,8 +152,12 @@ static gd_status agree(gd_comm *c, gd_status local) {
     if (worst == c->size) return GD_OK;
     gd_error theirs = mine;
     GD_TRY(c->provider->bcast(c, worst, &theirs, sizeof theirs));
-    if (local != GD_OK) return gd_error_restore(&mine);
-    GD_FAIL(PEER, "rank %d: %s", worst, theirs.message);
+    gd_status reason = theirs.agreed != GD_OK ? theirs.agreed : theirs.status;
+    if (local != GD_OK) return gd_error_agree(gd_error_restore(&mine), reason);
+    theirs.status = GD_PEER;
+    theirs.agreed = reason;
+    gd_error_restore(&theirs);
+    return gd_context(GD_PEER, "rank %d", worst);
 }
 
 gd_status gd_comm_agree(gd_comm *c, gd_status local) {

@@ -53,6 +53,10 @@ typedef enum gd_phase {
     GD_PHASE_COUNT
 } gd_phase;
 void gd_comm_label(gd_comm *c, gd_phase phase, int network, int64_t step);
+/* Something got done, for the watchdog: labels that change are no proof of that. worked: a piece of a step (a batch, a run of
+ * a program, a bucket of gradients); gained: a whole step. Not collective. */
+void gd_comm_worked(gd_comm *c);
+void gd_comm_gained(gd_comm *c);
 const char *gd_phase_name(gd_phase p);
 
 GD_CHECKED gd_status gd_comm_barrier(gd_comm *c);
@@ -67,8 +71,8 @@ GD_CHECKED gd_status gd_comm_sum_f32(gd_comm *c, float *x, size_t n);
 GD_CHECKED gd_status gd_comm_sum_parts_f32(gd_comm *c, const float *const *part, int parts, size_t n, float *out);
 
 /* After anything that can fail on one rank: every rank leaves with one answer. The failing rank keeps
- * its own message; the others get PEER with the message of the lowest failing rank. `local` not OK:
- * the record of this thread is what is sent. */
+ * its own message; the others get PEER with the message and the trail of the lowest failing rank. `local` not OK:
+ * the record of this thread is what is sent. gd_error_agreed is on all ranks the status of the lowest failing one. */
 GD_CHECKED gd_status gd_comm_agree(gd_comm *c, gd_status local);
 
 /* Non-blocking broadcast from rank 0: start, later finish. One at a time. data stays alive between. */

@@ -203,7 +203,9 @@ static gd_status messages_there(gd__transfer *t, bool *there) {
     return GD_OK;
 }
 
-static void end_bucket(gd__exchange *x, gd__transfer *t) {
+static void end_bucket(gd_reducer *r, gd__transfer *t) {
+    gd__exchange *x = &r->out;
+    gd_comm_worked(r->c);
     x->done[t->bucket] = true;
     t->stage = GD__FREE_SLOT;
     x->in_flight--;
@@ -218,7 +220,7 @@ static gd_status go_on(gd_reducer *r, gd__transfer *t) {
         sum_section(r, t);
         if (!r->sliced) return start_spreading(r, t, t->bucket, false, r->arena);
     }
-    end_bucket(&r->out, t);
+    end_bucket(r, t);
     return GD_OK;
 }
 
@@ -255,7 +257,7 @@ static gd_status spread_some(gd_reducer *r, size_t buckets, float *all) {
         if (t->stage != GD__FREE_SLOT) {
             GD_TRY(messages_there(t, &there));
             if (!there) continue;
-            end_bucket(x, t);
+            end_bucket(r, t);
         }
         if (x->begun < buckets) GD_TRY(start_spreading(r, t, x->begun++, true, all));
     }

@@ -60,6 +60,49 @@ double gd__phase_limit(const gd__habits *h, gd_phase p) {
     return h->steps < GD__FIRST_STEPS ? patience : usual; /* programs and caches warm up */
 }
 
+/* ---- what moves and gets nowhere ---- */
+
+void gd__sight_learn(gd__sight *s, uint64_t arrived, uint64_t label, uint64_t work, uint64_t gain, double now,
+                     double apart) {
+    bool moves = !s->known || s->arrived != arrived || s->label != label;
+    double since = now - s->moved;
+    if (moves && s->known && since <= apart) {
+        s->endless += since;
+        if (!is_patient(gd__label_phase(s->label))) s->fruitless += since;
+    }
+    if (s->gain != gain) s->endless = s->fruitless = 0;
+    if (s->work != work) s->fruitless = 0;
+    if (moves) s->moved = now;
+    s->known = true;
+    s->arrived = arrived;
+    s->label = label;
+    s->work = work;
+    s->gain = gain;
+}
+
+/* Twice: a step in which a rank is disturbed again and again is no hang. */
+double gd__fruitless_limit(const gd__habits *h) {
+    double usual = gd__usual_limit(h);
+    return h->steps < GD__FIRST_STEPS ? fmax(usual, h->patience) : 2 * usual;
+}
+
+double gd__endless_limit(const gd__habits *h) {
+    double limit = fmax(gd__usual_limit(h), h->patience);
+    for (int p = 0; p < GD_PHASE_COUNT; p++)
+        if (is_patient((gd_phase)p)) limit = fmax(limit, h->factor * h->longest[p]);
+    return limit;
+}
+
+static bool find_turning(const gd__habits *h, const gd__sight *s, int n, unsigned char *turns) {
+    double fruitless = gd__fruitless_limit(h), endless = gd__endless_limit(h);
+    bool any = false;
+    for (int r = 0; r < n; r++) {
+        turns[r] = s[r].known && (s[r].fruitless > fruitless || s[r].endless > endless);
+        any = any || turns[r];
+    }
+    return any;
+}
+
 /* ---- verdict ---- */
 
 /* Half of the limit: in a process that runs a thread that sleeps most of the time is not late by so much. */
@@ -113,6 +156,7 @@ gd__verdict gd__judge_ranks(const gd__habits *h, const gd__sight *s, int n, doub
         any_frozen = any_frozen || frozen[r];
     }
     bool any_late = find_late(h, s, n, now, a, true, frozen, culprit), hangs = any_frozen || any_late;
+    if (!hangs && find_turning(h, s, n, culprit)) return GD__TURNS;
     if (!hangs && !find_late(h, s, n, now, a, false, frozen, culprit)) return GD__FINE;
     keep_missing(s, n, a, any_frozen, culprit);
     for (int r = 0; r < n; r++) culprit[r] |= frozen[r];

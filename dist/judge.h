@@ -13,6 +13,10 @@ typedef struct gd__sight { /* of one rank */
     double moved;          /* when arrived or label last changed                                   */
     double lived;          /* when its watchdog last looked                                        */
     int64_t process;
+    /* Of this host's ranks only. Waiting counts for neither of the times. */
+    uint64_t work, gain;
+    double fruitless;      /* for so long it has moved, in phases that should be short, since anything got done */
+    double endless;        /* for so long it has moved, in any phase, since a step ended */
 } gd__sight;
 
 enum { GD__STEPS_KEPT = 64, GD__FIRST_STEPS = 5 };
@@ -35,9 +39,16 @@ void gd__habits_skip(gd__habits *h, double seconds);
 double gd__usual_limit(const gd__habits *h);
 double gd__phase_limit(const gd__habits *h, gd_phase p);
 
-typedef enum gd__verdict { GD__FINE, GD__SLOW, GD__HANGS } gd__verdict;
+/* What the pulse of a rank of this host says now. Movements further apart than `apart` have a wait in between. */
+void gd__sight_learn(gd__sight *s, uint64_t arrived, uint64_t label, uint64_t work, uint64_t gain, double now,
+                     double apart);
+/* How long a rank may move before anything gets done; before a step ends. */
+double gd__fruitless_limit(const gd__habits *h);
+double gd__endless_limit(const gd__habits *h);
+
+typedef enum gd__verdict { GD__FINE, GD__SLOW, GD__HANGS, GD__TURNS } gd__verdict;
 /* culprit[r]: rank r is missing; frozen[r]: because its process does not run. HANGS without a culprit: all stand in one
- * collective together. SLOW: it would be HANGS by the usual limit. */
+ * collective together. SLOW: it would be HANGS by the usual limit. TURNS: the culprits move and get nowhere. */
 gd__verdict gd__judge_ranks(const gd__habits *h, const gd__sight *s, int n, double now, unsigned char *culprit,
                             unsigned char *frozen);
 /* Its watchdog is silent: the process does not run, or has none. */

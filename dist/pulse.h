@@ -33,6 +33,7 @@ typedef struct gd__pulse {
                                               that are at the same place                                             */
     _Atomic uint64_t label;                /* see below                                                              */
     _Atomic uint64_t steps;                /* begun since the start, or the last load                                */
+    _Atomic uint64_t work, gain;           /* gd_comm_worked, gd_comm_gained                                         */
     _Alignas(64) _Atomic uint64_t alive;   /* how often its watchdog has looked; 0: it has none                      */
     _Atomic int64_t process;
     _Atomic int spoken;                    /* it has found a hang and ends the job: nobody else need                 */
@@ -56,9 +57,9 @@ static inline int64_t gd__label_step(uint64_t label) { return (int64_t)(label >>
 /* "step 12, reduction of D's gradients, bucket 3: waits in an all-reduce"; at most room bytes. Returns out. */
 char *gd__label_text(uint64_t label, char *out, size_t room);
 
-static inline void gd__pulse_arrive(gd__pulse *p) { /* one writer */
-    uint64_t n = atomic_load_explicit(&p->arrived, memory_order_relaxed);
-    atomic_store_explicit(&p->arrived, n + 1, memory_order_relaxed);
+static inline void gd__count(_Atomic uint64_t *x) { /* one writer */
+    atomic_store_explicit(x, atomic_load_explicit(x, memory_order_relaxed) + 1, memory_order_relaxed);
 }
+static inline void gd__pulse_arrive(gd__pulse *p) { gd__count(&p->arrived); }
 
 #endif

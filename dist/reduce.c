@@ -218,7 +218,9 @@ static bool copy_what_is_done(gd_reducer *r) {
 
 static void move_first(gd_reducer *r) {
     int end = r->c->hosts == 1 || r->sliced ? GD__SUMMED : GD__HERE;
+    size_t before = r->first;
     while (r->first < r->n_buckets && r->stage[r->first] >= end) r->first++;
+    if (r->first > before) gd_comm_worked(r->c);
 }
 
 static gd_status advance(gd_reducer *r) {

@@ -1,5 +1,6 @@
 /* dist/report.c -- what a watchdog says: who is missing, who waits where, stacks. Allocates nothing. */
 #include <fcntl.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -150,6 +151,28 @@ void gd__report_hang(gd_watchdog *w, double now) {
     for (int r = 0; r < n && told < GROUPS; r++) {
         if (!w->culprit[r]) continue;
         say_culprit(w, &at, r, now);
+        told++;
+    }
+    say_waiting(w, &at, now);
+    say_stacks(w, &at);
+}
+
+/* Ranks that keep each other busy, or one that does so with itself. */
+void gd__report_turning(gd_watchdog *w, double now) {
+    int n = w->c->size, first = first_of(w->culprit, n);
+    const gd__sight *s = &w->sight[first];
+    bool fruitless = s->fruitless > gd__fruitless_limit(&w->habits);
+    size_t at = 0;
+    char ranks[256], label[160];
+    say(w, &at, "the job hangs: rank %s %s, but %s", gd_ranks_text(w->culprit, n, ranks, sizeof ranks),
+        count(w->culprit, n) > 1 ? "move" : "moves", fruitless ? "nothing gets done" : "no step ends");
+    say(w, &at, "; limit %.3g s (%s)", fruitless ? gd__fruitless_limit(&w->habits) : gd__endless_limit(&w->habits),
+        fruitless ? "twice watchdog.limit, watchdog.factor steps" : "watchdog.patience");
+    for (int r = 0, told = 0; r < n && told < GROUPS; r++) {
+        if (!w->culprit[r]) continue;
+        say(w, &at, "\n  rank %d on %s, process %lld, %s: has moved for %.0f s in vain; now %s", r,
+            gd_comm_host_name(w->c, r), (long long)w->sight[r].process, state_of(w->sight[r].process),
+            fmax(w->sight[r].fruitless, w->sight[r].endless), gd__label_text(w->sight[r].label, label, sizeof label));
         told++;
     }
     say_waiting(w, &at, now);

@@ -25,6 +25,7 @@ static gd_status load_batch(gd_trainer *t) {
             memcpy(t->batch[p][l], (const char *)b.part[p] + (size_t)l * bytes, bytes);
     }
     t->now.data += b.wait_s;
+    gd_comm_worked(t->comm);
     t->have_batch = t->config.overfit_batch; /* the loader starts at 0 then: gd__open_loader */
     return GD_OK;
 }
@@ -179,6 +180,7 @@ gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t dr
         GD_TRY(resume_all(t, p, false));
     }
     collect_metrics(t, p->program);
+    gd_comm_worked(t->comm);
     GD_TRY(end_of_phase(t, k, true, draw));
     book(t, k, true);
     return GD_OK;

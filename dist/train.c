@@ -306,6 +306,7 @@ gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
         gd_counters after = gd_plan_after(&t->plan, &rules);
         if (more) GD_TRY(announce(t, &rules, &after));
         gd_status st = iterate(t, &rules);
+        if (st == GD_OK) gd_comm_gained(t->comm);
         if (st != GD_OK) st = take_back(t, more, st);
         if (st == GD_NUMERIC && t->go_back) {
             t->ahead = t->next_known = false;

@@ -34,15 +34,13 @@ static void skip_gap(gd_watchdog *w, double now) {
 static void look_at(gd_watchdog *w, int host_rank, double now) {
     gd__pulse *p = w->c->pulse[host_rank];
     gd__sight *s = &w->sight[w->rank[host_rank]];
-    uint64_t arrived = atomic_load_explicit(&p->arrived, memory_order_relaxed);
-    uint64_t label = atomic_load_explicit(&p->label, memory_order_relaxed);
     uint64_t alive = atomic_load_explicit(&p->alive, memory_order_relaxed);
-    if (!s->known || s->arrived != arrived || s->label != label) s->moved = now;
     if (!s->known || w->alive[host_rank] != alive) s->lived = now;
-    s->known = true;
+    gd__sight_learn(s, atomic_load_explicit(&p->arrived, memory_order_relaxed),
+                    atomic_load_explicit(&p->label, memory_order_relaxed),
+                    atomic_load_explicit(&p->work, memory_order_relaxed),
+                    atomic_load_explicit(&p->gain, memory_order_relaxed), now, gd__usual_limit(&w->habits) / 4);
     s->watched = alive != 0;
-    s->arrived = arrived;
-    s->label = label;
     s->process = atomic_load_explicit(&p->process, memory_order_relaxed);
     w->alive[host_rank] = alive;
 }
@@ -149,10 +147,11 @@ static void let_others_speak(const gd_watchdog *w) {
 /* false: it is over. */
 static bool judge(gd_watchdog *w, double now) {
     gd__verdict v = gd__judge_ranks(&w->habits, w->sight, w->c->size, now, w->culprit, w->frozen);
-    if (v == GD__HANGS) {
+    if (v == GD__HANGS || v == GD__TURNS) {
         let_others_speak(w);
         atomic_store_explicit(&w->c->pulse[w->c->host_rank]->spoken, 1, memory_order_release);
-        gd__report_hang(w, now);
+        if (v == GD__HANGS) gd__report_hang(w, now);
+        else gd__report_turning(w, now);
         w->spec.tell(w->spec.ctx, true, w->report);
         return false;
     }

@@ -3,7 +3,9 @@
  * A thread of each rank looks at the pulses (pulse.h) of all ranks of its host and, where there are several hosts, at a
  * small file of each other host (heartbeat.h). It makes no MPI call. A rank that does not move counts as hanging when
  *   - its process does not run at all (stopped, frozen): after the usual limit, whatever it was doing;
- *   - it runs, and all others have come further or wait as it does: after the limit of its phase.
+ *   - it runs, and all others have come further or wait as it does: after the limit of its phase;
+ *   - it moves, but nothing gets done (gd_comm_worked): after twice the usual limit of such movement; no step ends: after
+ *     `patience` of it. Time in which a rank waits does not count.
  * The usual limit is `limit` seconds, or `factor` times the median step, whatever is longer. Start-up, loading, data,
  * saving, metrics and samples, and the first steps get `patience`, or `factor` times the longest that was seen.
  * The lowest rank of each host that still runs judges; it names who is missing, not who waits for it. */

@@ -39,6 +39,7 @@ struct gd_watchdog {
 
 /* Into w->report. now: of the sights. */
 void gd__report_hang(gd_watchdog *w, double now);
+void gd__report_turning(gd_watchdog *w, double now); /* of GD__TURNS */
 void gd__report_slow(gd_watchdog *w, double now);
 /* If another rank of this host wants this one's stack: here it is. */
 void gd__hand_over_stack(gd_watchdog *w);

@@ -278,7 +278,7 @@ static gd_status give_up(gd_writer *w) {
     if (st == GD_PEER && sick > 0) {
         gd_error e;
         gd_error_save(GD_NUMERIC, &e);
-        st = gd_error_restore(&e);
+        st = gd_error_agree(gd_error_restore(&e), GD_NUMERIC);
     }
     tell(w, st);
     enter(w, GIVE_UP);

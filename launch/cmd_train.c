@@ -314,7 +314,8 @@ static void tell_end(const train_run *t, int64_t step, gd_status st) {
     if (!t->start || gd_start_lost(t->start)) return;
     snprintf(said, sizeof said, "%s", st == GD_OK ? "" : gd_error_message());
     gd_event_field field[] = {GD_EVENT_TEXT("reason", reason_of(t, st)),
-                              GD_EVENT_NUMBER("exit", gd_status_exit_code(st)), GD_EVENT_TEXT("said", said)};
+                              GD_EVENT_NUMBER("exit", gd_status_exit_code(gd_error_agreed(st))),
+                              GD_EVENT_TEXT("said", said)};
     gd_run_folder_event(t->folder, &(gd_event){"stop", step, field, st == GD_OK ? 2 : 3});
 }
 

@@ -73,10 +73,11 @@ static gd_status dispatch(int argc, char **argv) {
 
 static void report(gd_status st) {
     if (!gd_session_speaks(st)) return;
+    gd_status reason = gd_error_agreed(st);
     gd_session_let_root_speak();
     fprintf(stderr, "gandist: %s\n", gd_error_message());
-    if (gd_log_on(GD_ROOM_LAUNCH, GD_LEVEL_DEBUG) || st == GD_INTERNAL)
-        fprintf(stderr, "  (%s at %s)\n", gd_status_name(st), gd_error_trail());
+    if (gd_log_on(GD_ROOM_LAUNCH, GD_LEVEL_DEBUG) || reason == GD_INTERNAL)
+        fprintf(stderr, "  (%s at %s)\n", gd_status_name(reason), gd_error_trail());
 }
 
 int main(int argc, char **argv) {
@@ -84,7 +85,7 @@ int main(int argc, char **argv) {
     gd_status st = dispatch(argc, argv);
     if (st != GD_OK) report(st);
     fflush(stdout);
-    int code = gd_status_exit_code(st);
+    int code = gd_status_exit_code(gd_error_agreed(st));
     gd_session_end(st);
     return code;
 }

@@ -206,7 +206,8 @@ gd_status gd_session_begin(gd_comm **comm, gd_layout *layout) {
 
 bool gd_session_speaks(gd_status st) {
     if (said_by_first) return false;
-    return !the_comm || gd_comm_rank(the_comm) == 0 || (st != GD_PEER && st != GD_REQUEUE);
+    if (!the_comm || gd_comm_rank(the_comm) == 0) return true;
+    return st != GD_PEER && st != GD_REQUEUE && !gd_error_is_agreed();
 }
 
 /* Rank 0 prints and ends the job first; who is still there afterwards has something else to say. */
@@ -223,7 +224,7 @@ void gd_session_end(gd_status st) {
     bool together = st == GD_OK || st == GD_REQUEUE;
     if (!together && gd_comm_size(the_comm) > 1) {
         gd_session_let_root_speak();
-        gd_comm_abort(the_comm, gd_status_exit_code(st));
+        gd_comm_abort(the_comm, gd_status_exit_code(gd_error_agreed(st)));
     }
     gd_comm_free(the_comm);
     the_comm = NULL;

@@ -29,11 +29,11 @@ typedef struct gd_layout {      /* how ranks share this host's cores */
  * Collective. *comm: owner: the session. Errors: MPI (also: started N times, and none knows of the others),
  * UNSUP (hosts have different builds). */
 GD_CHECKED gd_status gd_session_begin(gd_comm **comm, gd_layout *layout);
-/* Whether this process prints this error: rank 0, or the rank that failed itself, never the others. */
+/* Whether this process prints this error, its thread's last: rank 0, or a rank that failed and could tell nobody. */
 bool gd_session_speaks(gd_status st);
 /* On other ranks than 0: half a second, once. An error that all ranks have is then told by rank 0 alone. */
 void gd_session_let_root_speak(void);
-/* Leaves together when all ranks agree on st; else ends the job with st's exit code. */
+/* Leaves together when all ranks agree on st; else ends the job with the exit code of gd_error_agreed(st). */
 void gd_session_end(gd_status st);
 /* Signals as answers for gd_train_hooks.poll; 0 when none came. USR1: save and go on; USR2, HUP: save and leave;
  * TERM, INT: the same, the second one leaves at once. A signal that is ignored (nohup) stays so. */

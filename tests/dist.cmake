@@ -21,6 +21,7 @@ gandist_add_test(NAME dist.zero SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/dist_zero
   LABELS default dist)
 gandist_add_script_test(NAME cli.zero SCRIPT cli/zero.sh PROCESSORS 2)
 gandist_add_test(NAME dist.hangs SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/hangs.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4 TIMEOUT 300 LABELS default dist)
+gandist_add_script_test(NAME cli.exit_codes SCRIPT cli/exit_codes.sh PROCESSORS 2 TIMEOUT 300)
 gandist_add_script_test(NAME cli.hang SCRIPT cli/hang.sh PROCESSORS 2 TIMEOUT 600)
 gandist_add_script_test(NAME cli.hang_long SCRIPT cli/hang.sh PROCESSORS 2 LABELS long TIMEOUT 1200 ARGS --long)
 # Faults in the memory of one rank; the linker leads calls of the trainer to the test.

@@ -54,6 +54,16 @@ run 0 mpi 2 "${job[@]}" --out job-1 --steps $((last + 5))
 run 0 g "${job[@]}" --out whole --steps $((last + 5))
 equal "$(hash_of job-1)" "$(hash_of whole)" "hash after a hang"
 
+# Ranks that are busy with each other for ever, and get nowhere: 86, too (their control words; the test has a hook for that).
+test="$GANDIST_BUILD_DIR/tests/test_dist.hangs"
+if [ -x "$test" ]; then
+    for ranks in 2 4; do
+        run 86 timeout 60 mpirun --oversubscribe --allow-run-as-root -np $ranks "$test" --turn
+        says "the job hangs: rank 0-$((ranks - 1)) move, but nothing gets done"
+        says "stack of rank 0, innermost first"
+    done
+fi
+
 # A run whose watchdog is off, and settings that make no sense.
 run 0 mpi 2 tiny.yaml --out off --set watchdog.limit=0
 run 64 g tiny.yaml --out bad --set watchdog.limit=-1; says "watchdog.limit"

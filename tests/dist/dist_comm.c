@@ -135,8 +135,15 @@ static void agreement(void) {
         char text[64];
         snprintf(text, sizeof text, "disk %d is full", bad);
         gd_status local = rank == bad ? gd_raise(GD_IO, __FILE__, __LINE__, "%s", text) : GD_OK;
-        if (rank == bad) EXPECT_ERROR(gd_comm_agree(comm, local), IO, text);
-        else EXPECT_ERROR(gd_comm_agree(comm, local), PEER, text);
+        gd_status st = gd_comm_agree(comm, local);
+        EXPECT(st == (rank == bad ? GD_IO : GD_PEER) && strstr(gd_error_message(), text), "%s: %s", gd_status_name(st),
+               gd_error_message());
+        EXPECT(gd_error_is_agreed() == (size > 1) && gd_error_agreed(st) == GD_IO, "agreed on %s",
+               gd_status_name(gd_error_agreed(st)));
+        EXPECT(strstr(gd_error_trail(), "dist/dist_comm.c:"), "trail %s", gd_error_trail());
+        /* What follows an agreement agrees on the same, whichever rank is the lowest that has an error then. */
+        st = gd_comm_agree(comm, st);
+        EXPECT(gd_error_agreed(st) == GD_IO, "then on %s", gd_status_name(gd_error_agreed(st)));
     }
     /* All fail: each keeps its own. All but rank 0: the lowest is what rank 0 hears. */
     gd_status local = gd_raise(GD_DATA, __FILE__, __LINE__, "file %d", rank);
@@ -147,6 +154,11 @@ static void agreement(void) {
     local = rank ? gd_raise(GD_NOMEM, __FILE__, __LINE__, "room %d", rank) : GD_OK;
     if (rank == 0) EXPECT_ERROR(gd_comm_agree(comm, local), PEER, "rank 1: room 1");
     else EXPECT_ERROR(gd_comm_agree(comm, local), NOMEM, "room");
+    /* Different errors: one of them, the lowest rank's, is what all end with. */
+    local = rank == 0 ? GD_OK : gd_raise(rank == 1 ? GD_NOINPUT : GD_DATA, __FILE__, __LINE__, "file %d", rank);
+    gd_status st = gd_comm_agree(comm, local);
+    EXPECT(gd_error_agreed(st) == GD_NOINPUT, "%s, agreed on %s", gd_status_name(st),
+           gd_status_name(gd_error_agreed(st)));
 }
 
 /* The same on ranks spread over pretended hosts: an even split, an uneven one, and interleaved ranks. */

@@ -158,6 +158,62 @@ static void who_keeps_an_exchange_is_named(void) {
     EXPECT(strstr(said, who) && strstr(said, "gradients of G: waits in an all-reduce"), "%s", said);
 }
 
+/* ---- movement that leads nowhere ---- */
+
+typedef struct turn {
+    gd_comm *c;
+    int64_t calls;
+    bool alone; /* the last rank, by itself */
+} turn;
+
+/* At step 9 ranks exchange words for ever, or until rank 0's watchdog has said something; or one is busy with itself. */
+static int turn_round(void *ctx) {
+    turn *n = ctx;
+    double until = gd__seconds() + 30, more = 1;
+    if (++n->calls != 9 || (n->alone && rank != size - 1)) return 0;
+    for (int64_t i = 0; more > 0 && gd__seconds() < until; i++) {
+        gd_comm_label(n->c, i % 2 ? GD_PHASE_CONTROL : GD_PHASE_COMPUTE, -1, 9);
+        more = !atomic_load(&hangs) && (rank == 0 || n->alone);
+        if (n->alone) more = more && gd__seconds() < until - 25;
+        else EXPECT_OK(gd_comm_sum_f64(n->c, &more, 1));
+        if (size == 1 || n->alone) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+    gd_comm_label(n->c, GD_PHASE_CONTROL, -1, 9);
+    return 0;
+}
+
+static void turning(gd_comm *c, bool alone) {
+    gd_train_config config = tiny_config();
+    gd_watchdog_spec w = spec(1, 30);
+    turn n = {.c = c, .alone = alone};
+    char who[80], stack[64];
+    bool one = alone || size == 1;
+    w.folder = tiny_folder("heartbeat");
+    double start = gd__seconds();
+    train(c, &w, &config, (gd_train_hooks){.ctx = &n, .poll = turn_round}, 12);
+    bool speaks = gd_comm_hosts(c) == 1 ? rank == 0 : alone ? rank == size / 2 : rank == 0;
+    EXPECT(!speaks || atomic_load(&hangs) == 1, "%d hangs", atomic_load(&hangs));
+    EXPECT(gd__seconds() - start < 25, "took %.0f s", gd__seconds() - start);
+    if (!speaks) return;
+    if (one) snprintf(who, sizeof who, "rank %d moves, but nothing gets done", size - 1);
+    else snprintf(who, sizeof who, "rank 0-%d move, but nothing gets done", gd_comm_host_size(c) - 1);
+    if (!one && gd_comm_host_size(c) == 1) snprintf(who, sizeof who, "rank 0 moves, but nothing gets done");
+    snprintf(stack, sizeof stack, "stack of rank %d, innermost first", one ? size - 1 : 0);
+    if (getenv("GANDIST_TEST_SHOW")) printf("%s\n", said);
+    EXPECT(strstr(said, who) && strstr(said, "step 9") && strstr(said, stack), "%s", said);
+}
+
+static void ranks_that_turn_round_are_named(void) { turning(comm, false); }
+static void a_rank_that_turns_round_is_named(void) { turning(comm, true); }
+static void so_are_those_of_two_hosts(void) {
+    gd_comm *spread;
+    if (size == 1) return;
+    EXPECT_OK(gd__comm_mpi_as(rank >= size / 2, &spread));
+    turning(spread, false);
+    turning(spread, true);
+    gd_comm_free(spread);
+}
+
 /* Two hosts know of each other through files. */
 static void other_hosts_are_seen(void) {
     gd_comm *spread;
@@ -261,7 +317,24 @@ static void a_watchdog_may_be_off(void) {
     gd_watchdog_stop(dog);
 }
 
-int main(void) {
+/* As the program ends a job: what tests/cli/hang.sh runs. */
+static void end_job(void *ctx, bool hang, const char *text) {
+    (void)ctx;
+    fprintf(stderr, "%s\n", text);
+    if (hang) gd_comm_abort(comm, gd_status_exit_code(GD_TIMEOUT));
+}
+
+static void turn_until_the_end(void) {
+    gd_train_config config = tiny_config();
+    gd_watchdog_spec w = spec(1, 30);
+    turn n = {.c = comm};
+    w.tell = end_job;
+    train(comm, &w, &config, (gd_train_hooks){.ctx = &n, .poll = turn_round}, 12);
+    EXPECT(false, "nobody has ended the job");
+}
+
+int main(int argc, char **argv) {
+    const rig_test end[] = {RIG_TEST(turn_until_the_end)};
     const rig_test tests[] = {
         RIG_TEST(different_collectives_are_named),
         RIG_TEST(a_watchdog_may_be_off),
@@ -271,11 +344,15 @@ int main(void) {
         RIG_TEST(a_long_save_is_no_hang),
         RIG_TEST(a_rank_that_does_not_come_is_named),
         RIG_TEST(who_keeps_an_exchange_is_named),
+        RIG_TEST(ranks_that_turn_round_are_named),
+        RIG_TEST(a_rank_that_turns_round_is_named),
+        RIG_TEST(so_are_those_of_two_hosts),
         RIG_TEST(other_hosts_are_seen),
     };
     gd_cpu_set_threads(1);
     data = tiny_data(64);
-    int failed = rig_main(tests, sizeof tests / sizeof *tests);
+    bool turns = argc > 1 && !strcmp(argv[1], "--turn");
+    int failed = turns ? rig_main(end, 1) : rig_main(tests, sizeof tests / sizeof *tests);
     gd_dataset_close(data);
     return failed;
 }

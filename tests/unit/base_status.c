@@ -119,6 +119,27 @@ static void an_error_crosses_threads(void **state) {
     assert_string_equal(e.message, "");
 }
 
+static void what_ranks_agreed_on_decides(void **state) {
+    (void)state;
+    gd_error e;
+    gd_raise(GD_PEER, "b.c", 1, "rank 1: disk full");
+    assert_false(gd_error_is_agreed());
+    assert_int_equal(gd_error_agreed(GD_PEER), GD_PEER);
+    assert_int_equal(gd_error_agree(GD_PEER, GD_IO), GD_PEER);
+    gd_trace(GD_PEER, "b.c", 2);
+    gd_context(GD_PEER, "saving");
+    assert_true(gd_error_is_agreed());
+    assert_int_equal(gd_error_agreed(GD_PEER), GD_IO);
+    assert_int_equal(gd_error_agreed(GD_OK), GD_OK);
+    gd_error_save(GD_PEER, &e);
+    gd_raise(GD_DATA, "b.c", 3, "another one"); /* of this rank alone */
+    assert_int_equal(gd_error_agreed(GD_DATA), GD_DATA);
+    gd_error_restore(&e);
+    assert_int_equal(gd_error_agreed(GD_PEER), GD_IO);
+    gd_error_clear();
+    assert_false(gd_error_is_agreed());
+}
+
 /* ---- log ---- */
 
 static char last_line[9000];
@@ -234,6 +255,7 @@ int main(void) {
         cmocka_unit_test(a_message_may_be_made_of_the_last_one),
         cmocka_unit_test(long_texts_are_cut_between_characters),
         cmocka_unit_test(an_error_crosses_threads),
+        cmocka_unit_test(what_ranks_agreed_on_decides),
         cmocka_unit_test_setup_teardown(log_levels_are_per_room, log_setup, log_teardown),
         cmocka_unit_test_setup_teardown(log_lines_have_rank_level_room, log_setup, log_teardown),
         cmocka_unit_test_setup_teardown(wrong_log_levels_are_refused, log_setup, log_teardown),

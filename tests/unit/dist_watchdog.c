@@ -162,6 +162,58 @@ static void limits_follow_what_is_usual(void **state) {
     assert_true(gd__phase_limit(&h, GD_PHASE_COMPUTE) == 100);
 }
 
+/* A rank that comes to other places all the time, a tenth of a second apart. work, gain: how many of these times something
+ * gets done, or a step ends; 0: never. */
+static void move(gd__sight *s, int times, gd_phase phase, int work, int gain) {
+    uint64_t w = s->work, g = s->gain;
+    for (int i = 1; i <= times; i++)
+        gd__sight_learn(s, s->arrived + 1, waiting(phase, i % 2 ? GD__ALLGATHER : GD__ALONE),
+                        w += work && i % work == 0, g += gain && i % gain == 0, s->moved + 0.1, 2.5);
+}
+
+static void who_moves_and_gets_nowhere_is_named(void **state) {
+    gd__sight s[N];
+    (void)state;
+    all_wait(s, 0);
+    for (int r = 0; r < N; r++) move(&s[r], 195, GD_PHASE_CONTROL, 0, 0); /* limit: twice 10 s */
+    assert_int_equal(judge(s), GD__FINE);
+    for (int r = 0; r < 2; r++) move(&s[r], 10, GD_PHASE_CONTROL, 0, 0);
+    assert_int_equal(judge(s), GD__TURNS);
+    expect_culprits("0-1");
+    /* Something gets done now and then: all is well, until no step has ended for 100 s. */
+    all_wait(s, 0);
+    move(&s[0], 990, GD_PHASE_COMPUTE, 100, 0);
+    assert_int_equal(judge(s), GD__FINE);
+    move(&s[0], 20, GD_PHASE_COMPUTE, 5, 0);
+    assert_int_equal(judge(s), GD__TURNS);
+    expect_culprits("0");
+    move(&s[0], 1, GD_PHASE_COMPUTE, 0, 1);
+    assert_int_equal(judge(s), GD__FINE);
+    /* In a phase that may last, patience is what counts. */
+    all_wait(s, 0);
+    move(&s[3], 900, GD_PHASE_SAVE, 0, 0);
+    assert_int_equal(judge(s), GD__FINE);
+    move(&s[3], 150, GD_PHASE_SAVE, 0, 0);
+    assert_int_equal(judge(s), GD__TURNS);
+    expect_culprits("3");
+}
+
+/* Whoever waits, also again and again, has not moved meanwhile; the first steps may take their time. */
+static void waiting_is_no_turning(void **state) {
+    gd__sight s = {0};
+    gd__habits h = {.limit = 10, .patience = 100, .factor = 20};
+    (void)state;
+    for (int i = 1; i < 1000; i++)
+        gd__sight_learn(&s, (uint64_t)i, waiting(GD_PHASE_REDUCE, GD__SUM), 0, 0, 3.0 * i, 2.5);
+    assert_true(s.fruitless == 0 && s.endless == 0);
+    for (int i = 1; i <= 10; i++)
+        gd__sight_learn(&s, 999, waiting(GD_PHASE_REDUCE, GD__SUM), 0, 0, 2997 + i, 2.5); /* stands */
+    assert_true(s.fruitless == 0 && s.moved == 2997);
+    assert_true(gd__fruitless_limit(&h) == 100 && gd__endless_limit(&h) == 100);
+    h = usual_habits();
+    assert_true(gd__fruitless_limit(&h) == 20 && gd__endless_limit(&h) == 100);
+}
+
 static void time_that_did_not_pass_counts_for_nothing(void **state) {
     gd__habits h = usual_habits();
     (void)state;
@@ -310,6 +362,8 @@ int main(void) {
         cmocka_unit_test(a_process_that_does_not_run_is_named),
         cmocka_unit_test(long_phases_get_patience),
         cmocka_unit_test(limits_follow_what_is_usual),
+        cmocka_unit_test(who_moves_and_gets_nowhere_is_named),
+        cmocka_unit_test(waiting_is_no_turning),
         cmocka_unit_test(time_that_did_not_pass_counts_for_nothing),
         cmocka_unit_test(labels_and_ranks_are_text),
         cmocka_unit_test(files_are_read_from_outside),
