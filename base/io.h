@@ -48,6 +48,8 @@ GD_CHECKED gd_status gd_file_read(const char *path, size_t limit, void **out, si
 GD_CHECKED gd_status gd_file_open(const char *path, int *fd, uint64_t *size);
 /* Reads exactly n bytes at `at`, retrying EINTR and short reads. Errors: IO, DATA (file ends). */
 GD_CHECKED gd_status gd_file_pread(int fd, const char *path, void *buf, size_t n, uint64_t at);
+/* A hint, which changes nothing but time: these bytes were just written, and may go to the disk while more is made. */
+void gd_file_has_written(int fd, uint64_t at, uint64_t bytes);
 /* Writes all of buf to fd, retrying EINTR and short writes. Errors: IO. */
 GD_CHECKED gd_status gd_file_write_fd(int fd, const char *path, const void *buf, size_t n);
 /* Temporary name, write, fsync, close, rename over path, fsync of the folder: path holds the old or

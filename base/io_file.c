@@ -82,6 +82,10 @@ gd_status gd_file_pread(int fd, const char *path, void *buf, size_t n, uint64_t 
     return GD_OK;
 }
 
+void gd_file_has_written(int fd, uint64_t at, uint64_t bytes) {
+    (void)sync_file_range(fd, (off_t)at, (off_t)bytes, SYNC_FILE_RANGE_WRITE);
+}
+
 gd_status gd_file_read(const char *path, size_t limit, void **out, size_t *bytes) {
     int fd = -1;
     uint64_t size = 0;

@@ -73,6 +73,8 @@ const gd_state *gd_checkpoint_state(const gd_checkpoint *k);
 /* Reads one tensor into memory layout (into->file_perm), checking its hash: on an error the values are
  * not to be used. Of a spread one it keeps this rank's part; one of which nothing is here is not read. Errors: DATA (no such tensor, damaged), SHAPE, IO. */
 GD_CHECKED gd_status gd_checkpoint_read(gd_checkpoint *k, const gd_state_tensor *into);
+/* Several, each by one of OpenMP's threads. Errors as above, of the first that has one; others may have been read. */
+GD_CHECKED gd_status gd_checkpoint_read_all(gd_checkpoint *k, const gd_state_tensor *into, int count);
 
 typedef enum gd_verify_depth { GD_VERIFY_QUICK, GD_VERIFY_DEEP } gd_verify_depth;
 typedef struct gd_verify_report {

@@ -110,6 +110,33 @@ static void walk_over(const gd__layout *l, walk *w, const patch *p) {
     walk_carry(l, w);
 }
 
+/* Kernels are few numbers, so the number of columns is known in the usual cases: no loop is left of them then. */
+static inline void gather_rows(const patch *p, int64_t columns, const float *from, float *out) {
+    for (int64_t r = 0; r < p->rows; r++, from += p->row_stride, out += columns)
+        for (int64_t c = 0; c < columns; c++) out[c] = from[c * p->stride];
+}
+
+static inline void scatter_rows(const patch *p, int64_t columns, const float *in, float *to) {
+    for (int64_t r = 0; r < p->rows; r++, to += p->row_stride, in += columns)
+        for (int64_t c = 0; c < columns; c++) to[c * p->stride] = in[c];
+}
+
+static void gather_patch(const patch *p, const float *from, float *out) {
+    switch (p->columns) {
+    case 9: gather_rows(p, 9, from, out); break;
+    case 16: gather_rows(p, 16, from, out); break;
+    default: gather_rows(p, p->columns, from, out);
+    }
+}
+
+static void scatter_patch(const patch *p, const float *in, float *to) {
+    switch (p->columns) {
+    case 9: scatter_rows(p, 9, in, to); break;
+    case 16: scatter_rows(p, 16, in, to); break;
+    default: scatter_rows(p, p->columns, in, to);
+    }
+}
+
 void gd__layout_gather(const gd__layout *whole, const float *memory, int64_t first, size_t n, float *out) {
     if (whole->plain) {
         memcpy(out, memory + first, n * sizeof *out);
@@ -119,9 +146,8 @@ void gd__layout_gather(const gd__layout *whole, const float *memory, int64_t fir
     walk w = walk_to(&l, first);
     while (n > 0) {
         const patch p = next_patch(&l, &w, n);
-        const float *from = memory + w.at;
-        for (int64_t r = 0; r < p.rows; r++, from += p.row_stride)
-            for (int64_t c = 0; c < p.columns; c++) *out++ = from[c * p.stride];
+        gather_patch(&p, memory + w.at, out);
+        out += p.count;
         n -= p.count;
         walk_over(&l, &w, &p);
     }
@@ -136,9 +162,8 @@ void gd__layout_scatter(const gd__layout *whole, const float *in, int64_t first,
     walk w = walk_to(&l, first);
     while (n > 0) {
         const patch p = next_patch(&l, &w, n);
-        float *to = memory + w.at;
-        for (int64_t r = 0; r < p.rows; r++, to += p.row_stride)
-            for (int64_t c = 0; c < p.columns; c++) to[c * p.stride] = *in++;
+        scatter_patch(&p, in, memory + w.at);
+        in += p.count;
         n -= p.count;
         walk_over(&l, &w, &p);
     }

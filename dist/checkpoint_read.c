@@ -202,30 +202,61 @@ static gd_status find_wanted(const gd_checkpoint *k, const gd_state_tensor *into
     return GD_OK;
 }
 
+/* Into memory, piece by piece, as they are hashed. */
+static uint64_t take_pieces(const gd__layout *l, const gd_state_tensor *into, const float *from, int64_t first,
+                            int64_t count, uint64_t hash) {
+    for (int64_t at = 0; at < count; at += GD__PIECE) {
+        size_t n = count - at < GD__PIECE ? (size_t)(count - at) : GD__PIECE;
+        hash = gd__data_hash_add(hash, from + at, n);
+        if (into->spread) gd__layout_scatter_part(l, from + at, first + at, n, into->first, into->last, into->data);
+        else gd__layout_scatter(l, from + at, first + at, n, into->data);
+    }
+    return hash;
+}
+
 gd_status gd_checkpoint_read(gd_checkpoint *k, const gd_state_tensor *into) {
+    enum { READ = 16 * GD__PIECE /* what a disk likes to be asked for: 1 MiB */ };
     gd__layout l;
     int found = -1, fd = -1;
     char path[GD__PATH];
     uint64_t bytes = 0, hash = 0;
-    float piece[GD__PIECE];
+    float *part = NULL;
     gd_status st = GD_OK;
     GD_TRY(find_wanted(k, into, &l, &found));
     if (into->spread && into->first == into->last) return GD_OK;
     GD_TRY(gd__path(path, k->path, k->m.files[k->m.tensors[found].file].name));
     GD_TRY(gd_file_open(path, &fd, &bytes));
     int64_t count = gd_shape_count(into->shape);
-    for (int64_t at = 0; at < count; at += GD__PIECE) {
-        size_t n = count - at < GD__PIECE ? (size_t)(count - at) : GD__PIECE;
+    part = malloc((size_t)(count < READ ? count : READ) * sizeof *part + 1);
+    if (!part) GD_FAIL_TO(close, NOMEM, "%s: no memory for reading tensor '%s'", path, into->name);
+    for (int64_t at = 0; at < count; at += READ) {
+        int64_t n = count - at < READ ? count - at : READ;
         GD_TRY_TO(close,
-                  gd_file_pread(fd, path, piece, n * sizeof *piece, k->at[found] + (uint64_t)at * sizeof *piece));
-        hash = gd__data_hash_add(hash, piece, n);
-        if (into->spread) gd__layout_scatter_part(&l, piece, at, n, into->first, into->last, into->data);
-        else gd__layout_scatter(&l, piece, at, n, into->data);
+                  gd_file_pread(fd, path, part, (size_t)n * sizeof *part, k->at[found] + (uint64_t)at * sizeof *part));
+        hash = take_pieces(&l, into, part, at, n, hash);
     }
     if (hash != k->m.tensors[found].hash) st = damaged_tensor(path, k, found);
 close:
+    free(part);
     gd_io_get()->close(fd);
     return st;
+}
+
+/* The error is that of the first tensor that has one, as if they had been read in turn. */
+gd_status gd_checkpoint_read_all(gd_checkpoint *k, const gd_state_tensor *into, int count) {
+    int first = count;
+    gd_error e = {.status = GD_OK};
+#pragma omp parallel for schedule(dynamic)
+    for (int i = 0; i < count; i++) {
+        gd_status st = gd_checkpoint_read(k, &into[i]);
+        if (st == GD_OK) continue;
+#pragma omp critical(gd_checkpoint_read_all)
+        if (i < first) {
+            first = i;
+            gd_error_save(st, &e);
+        }
+    }
+    return first < count ? gd_error_restore(&e) : GD_OK;
 }
 
 /* ---- verifying ---- */

@@ -9,17 +9,23 @@
 #include "base/io.h"
 #include "dist/checkpoint_internal.h"
 
+enum { FLUSHED = 8 << 20 /* bytes that are sent to the disk at a time, so that it works while more is made */ };
+
 typedef struct shard_file {
     char path[GD__PATH];
     int fd;
     gd_hasher *hasher;
-    uint64_t bytes, head;
+    uint64_t bytes, head, flushed;
 } shard_file;
 
 static gd_status put(shard_file *f, const void *data, size_t bytes) {
     gd_hasher_add(f->hasher, data, bytes); /* of what was meant, not of what is in the file then */
     f->bytes += bytes;
-    return gd_file_write_fd(f->fd, f->path, data, bytes);
+    GD_TRY(gd_file_write_fd(f->fd, f->path, data, bytes));
+    if (f->bytes - f->flushed < FLUSHED) return GD_OK;
+    gd_file_has_written(f->fd, f->flushed, f->bytes - f->flushed);
+    f->flushed = f->bytes;
+    return GD_OK;
 }
 
 static gd_status not_finite(const gd__save *j, const gd_state_tensor *t, const float *piece) {

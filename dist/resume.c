@@ -59,7 +59,7 @@ static gd_status read_tensors(gd_trainer *t, const char *path, gd_checkpoint *k)
     const gd_state *s = gd_checkpoint_state(k);
     if (s->count != t->state.count)
         GD_FAIL(DATA, "%s: holds %d tensors, this training state has %d", path, s->count, t->state.count);
-    for (int i = 0; i < t->state.count; i++) GD_TRY(gd_checkpoint_read(k, &t->state.tensor[i]));
+    GD_TRY(gd_checkpoint_read_all(k, t->state.tensor, t->state.count));
     t->counters = s->counters;
     return GD_OK;
 }
