@@ -49,6 +49,20 @@ void gd_comm_label(gd_comm *c, gd_phase phase, int network, int64_t step) {
 void gd_comm_worked(gd_comm *c) { gd__count(&c->pulse[c->host_rank]->work); }
 void gd_comm_gained(gd_comm *c) { gd__count(&c->pulse[c->host_rank]->gain); }
 
+void gd_comm_waits(gd_comm *c, float *room, size_t n) {
+    c->waits = room;
+    c->waits_room = n;
+    if (room) c->n_waits = 0;
+}
+
+void gd_comm_waited(gd_comm *c, double seconds) {
+    if (!c->waits) return;
+    if (c->n_waits < c->waits_room) c->waits[c->n_waits] = (float)seconds;
+    c->n_waits++;
+}
+
+size_t gd_comm_waits_written(const gd_comm *c) { return c->n_waits; }
+
 bool gd_comm_launched(void) {
     static const char *const signs[] = {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMI_RANK"};
     for (size_t i = 0; i < sizeof signs / sizeof *signs; i++)

@@ -59,6 +59,13 @@ void gd_comm_worked(gd_comm *c);
 void gd_comm_gained(gd_comm *c);
 const char *gd_phase_name(gd_phase p);
 
+/* For benchmarks: what each exchange of the trainer (batch statistics, gradients, parameters of slices) makes this rank
+ * wait, seconds, in their order, which is that of all ranks. waits: from now on, at most n of them are written to room; NULL:
+ * no more. waited: the trainer says one. written: how many there were, more than n where room was too small. Not collective. */
+void gd_comm_waits(gd_comm *c, float *room, size_t n);
+void gd_comm_waited(gd_comm *c, double seconds);
+size_t gd_comm_waits_written(const gd_comm *c);
+
 GD_CHECKED gd_status gd_comm_barrier(gd_comm *c);
 GD_CHECKED gd_status gd_comm_bcast(gd_comm *c, int root, void *data, size_t bytes);
 /* all: size x bytes, rank order. */

@@ -32,6 +32,8 @@ struct gd_comm {
     struct gd_reducer *busy;
     bool (*advance)(gd_comm *c); /* NULL until there is a reducer */
     bool advancing;
+    float *waits;         /* gd_comm_waits                                 */
+    size_t waits_room, n_waits;
     int64_t looked;       /* when the trainer last went on with them, nanoseconds */
     /* of comm.c, for sums */
     void *gathered;       /* size x piece bytes  */

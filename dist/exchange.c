@@ -9,8 +9,8 @@
 enum {
     BUCKET_BYTES = 128 << 10,
     SECTION_BYTES = 16 << 10, /* less of it is all latency */
-    SLOTS = 16, /* buckets under way: enough to keep a link busy while a step computes, and so few that what
-                                 others send (batch statistics) does not wait long behind them */
+    SLOTS = 16, /* buckets under way: enough to keep a link busy while a step computes, and so few that what others send
+                 * (batch statistics) waits 1 ms behind them; with 8, or with fewer in waits, gradients wait as much more */
     TAGS = 8192,
     REDUCERS = 4 /* of which gradients may be under way at a time: below MPI's least upper bound, 32767 */
 };

@@ -42,7 +42,9 @@ static gd_status serve(gd_trainer *t) {
     }
     GD_TRY(gd_comm_sum_parts_f32(t->comm, t->part, (int)t->local, n, p[0].data));
     for (int64_t l = 1; l < t->local; l++) memcpy(p[l].data, p[0].data, n * sizeof(float));
-    t->now.collective += gd__seconds() - start;
+    double seconds = gd__seconds() - start;
+    t->now.collective += seconds;
+    gd_comm_waited(t->comm, seconds);
     return GD_OK;
 }
 

@@ -70,6 +70,7 @@ static gd_status share_params(gd_trainer *t, gd__arenas *a) {
     GD_TRY(gd__share_params(a));
     double seconds = gd__seconds() - start;
     t->now.reduce += seconds;
+    gd_comm_waited(t->comm, seconds);
     t->now.optimizer -= seconds; /* which this is in the middle of */
     return GD_OK;
 }
@@ -107,7 +108,9 @@ static gd_status end_reduction(gd_trainer *t, gd_group g) {
     gd__label(t, GD_PHASE_REDUCE, g);
     GD_TRY(gd_reducer_finish(t->group[g].reducer));
     t->group[g].pending = false;
-    t->now.reduce += gd__seconds() - start;
+    double seconds = gd__seconds() - start;
+    t->now.reduce += seconds;
+    gd_comm_waited(t->comm, seconds);
     return GD_OK;
 }
 

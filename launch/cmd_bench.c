@@ -33,6 +33,8 @@ static const gd_option table[] = {
     {"json", GD_OPT_FLAG, offsetof(bench_options, json), NULL, "one JSON object"},
 };
 
+enum { WAITS_MAX = 4096 /* exchanges an iteration */ };
+
 typedef struct bench_run {
     bench_options opt;
     gd_comm *comm;
@@ -43,29 +45,72 @@ typedef struct bench_run {
     gd_trainer *trainer;
 } bench_run;
 
-/* Over all ranks, of the means of an iteration. */
+/* Over all ranks, medians of iterations. */
 typedef struct bench_comm {
-    double exposed; /* communication: what even the rank that waits least waits for */
-    double wait;    /* the other ranks wait longer, for slower ones: their mean     */
+    double exposed; /* communication: of each exchange, what even the rank that comes last waits for */
+    double wait;    /* what the ranks wait beyond that, for slower ones or for a core: their mean    */
     double data;    /* of the rank that waits longest for data                      */
     bool shared;    /* more threads than cores on some host                         */
 } bench_comm;
 
-static gd_status look_at_ranks(const bench_run *b, const gd_train_times *t, bench_comm *out) {
-    double mine[3] = {t->reduce + t->collective, t->data, b->layout.share * 1.0001 < b->layout.threads};
-    int size = gd_comm_size(b->comm);
-    double(*all)[3] = calloc((size_t)size, sizeof *all), sum = 0;
-    GD_TRY(gd_comm_agree(b->comm, all ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "bench: no memory")));
-    gd_status st = gd_comm_allgather(b->comm, mine, sizeof mine, all);
-    *out = (bench_comm){.exposed = all[0][0]};
-    for (int r = 0; r < size && st == GD_OK; r++) {
-        if (all[r][0] < out->exposed) out->exposed = all[r][0];
+static int by_value(const void *a, const void *b) {
+    return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b);
+}
+
+/* Median of n sums of `each` neighbours. */
+static double median_sum(const double *x, size_t n, size_t each, double *sums) {
+    for (size_t i = 0; i < n; i++) {
+        sums[i] = 0;
+        for (size_t k = 0; k < each; k++) sums[i] += x[i * each + k];
+    }
+    qsort(sums, n, sizeof *sums, by_value);
+    return n ? 0.5 * (sums[(n - 1) / 2] + sums[n / 2]) : 0;
+}
+
+/* all: of every rank, n x each waits. Who comes last to an exchange waits for the exchange alone. */
+static gd_status look_at_waits(const float *all, size_t size, size_t n, size_t each, bench_comm *out) {
+    size_t count = n * each;
+    double *least = calloc(2 * count + n + 1, sizeof *least), *mean = least + count, *sums = mean + count;
+    if (!least) GD_FAIL(NOMEM, "bench: no memory");
+    for (size_t i = 0; i < count; i++) {
+        least[i] = (double)all[i];
+        for (size_t r = 0; r < size; r++) {
+            double w = (double)all[r * count + i];
+            mean[i] += w / (double)size;
+            if (w < least[i]) least[i] = w;
+        }
+    }
+    out->exposed = median_sum(least, n, each, sums);
+    out->wait = median_sum(mean, n, each, sums) - out->exposed;
+    free(least);
+    return GD_OK;
+}
+
+/* waits: of this rank, in the iterations that count. */
+static gd_status look_at_ranks(const bench_run *b, const gd_train_times *t, const float *waits, bench_comm *out) {
+    double mine[3] = {(double)gd_comm_waits_written(b->comm), t->data, b->layout.share * 1.0001 < b->layout.threads};
+    size_t size = (size_t)gd_comm_size(b->comm), count = size > 1 ? (size_t)mine[0] : 0;
+    size_t n = t->iterations > 0 && count % (size_t)t->iterations == 0 ? (size_t)t->iterations : 1;
+    double(*all)[3] = calloc(size, sizeof *all);
+    float *every = calloc(size * count + 1, sizeof *every);
+    gd_status st = all && every ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "bench: no memory");
+    if (count > WAITS_MAX * (size_t)b->opt.steps)
+        st = gd_raise(GD_INTERNAL, __FILE__, __LINE__, "bench: more than %d exchanges an iteration", WAITS_MAX);
+    *out = (bench_comm){.exposed = 0};
+    st = gd_comm_agree(b->comm, st);
+    if (st == GD_OK) st = gd_comm_allgather(b->comm, mine, sizeof mine, all);
+    if (st == GD_OK && count) st = gd_comm_allgather(b->comm, waits, count * sizeof *waits, every);
+    for (size_t r = 0; r < size && st == GD_OK; r++) {
         if (all[r][1] > out->data) out->data = all[r][1];
         out->shared = out->shared || all[r][2] > 0;
-        sum += all[r][0];
     }
-    out->wait = sum / size - out->exposed;
+    if (st == GD_OK) st = look_at_waits(every, size, n, count / n, out);
+    if (st == GD_OK && n == 1 && t->iterations > 1) {
+        out->exposed /= t->iterations;
+        out->wait /= t->iterations;
+    }
     free(all);
+    free(every);
     return st;
 }
 
@@ -115,6 +160,20 @@ static void print_kernels(void) {
     printf("kernels: %s\n", text);
 }
 
+static gd_status measure(bench_run *b, gd_train_times *times, bench_comm *of_ranks) {
+    size_t room = WAITS_MAX * (size_t)b->opt.steps;
+    float *waits = malloc(room * sizeof *waits);
+    gd_status st = waits ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "bench: no memory");
+    st = gd_comm_agree(b->comm, st);
+    gd_comm_waits(b->comm, waits, room);
+    if (st == GD_OK) st = gd_trainer_run(b->trainer, b->opt.warmup + b->opt.steps);
+    gd_comm_waits(b->comm, NULL, 0);
+    gd_trainer_times(b->trainer, times);
+    if (st == GD_OK) st = look_at_ranks(b, times, waits, of_ranks);
+    free(waits);
+    return st;
+}
+
 static gd_status bench(bench_run *b, const char *path) {
     GD_TRY(prepare(b, path));
     gd_train_config *c = &b->setup.config;
@@ -131,10 +190,8 @@ static gd_status bench(bench_run *b, const char *path) {
     GD_TRY(gd_trainer_new(b->comm, c, b->data, &none, &b->trainer));
     GD_TRY(gd_trainer_run(b->trainer, b->opt.warmup));
     gd_trainer_times_reset(b->trainer);
-    GD_TRY(gd_trainer_run(b->trainer, b->opt.warmup + b->opt.steps));
-    gd_trainer_times(b->trainer, &times);
     bench_comm of_ranks;
-    GD_TRY(look_at_ranks(b, &times, &of_ranks));
+    GD_TRY(measure(b, &times, &of_ranks));
     if (gd_comm_rank(b->comm)) return GD_OK;
     double peak = gd_peak_flops();
     if (gd_kernels_are_timed(b->recipe) && !b->opt.json) print_kernels();

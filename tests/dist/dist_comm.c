@@ -129,6 +129,20 @@ static void sums_of_leaves(void) {
     }
 }
 
+static void waits_are_written_down(void) {
+    float room[3] = {-1, -1, -1};
+    gd_comm_waited(comm, 9); /* nobody asked */
+    gd_comm_waits(comm, room, 2);
+    for (int i = 1; i <= 3; i++) gd_comm_waited(comm, i);
+    gd_comm_waits(comm, NULL, 0);
+    gd_comm_waited(comm, 9);
+    EXPECT(gd_comm_waits_written(comm) == 3, "%zu", gd_comm_waits_written(comm));
+    EXPECT(room[0] == 1 && room[1] == 2 && room[2] == -1);
+    gd_comm_waits(comm, room, 2);
+    EXPECT(gd_comm_waits_written(comm) == 0);
+    gd_comm_waits(comm, NULL, 0);
+}
+
 static void agreement(void) {
     EXPECT_OK(gd_comm_agree(comm, GD_OK));
     for (int bad = 0; bad < size; bad++) {
@@ -216,6 +230,7 @@ int main(void) {
         RIG_TEST(sums_of_integers),
         RIG_TEST(sums_are_the_tree),
         RIG_TEST(sums_of_leaves),
+        RIG_TEST(waits_are_written_down),
         RIG_TEST(agreement),
         RIG_TEST(several_hosts),
         RIG_TEST(self),
