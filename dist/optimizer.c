@@ -28,11 +28,7 @@ double gd_optimizer_momentum(const gd_optimizer_spec *s, int64_t step) {
     return s->momentum + (s->momentum_final - s->momentum) * (t < 0 ? 0 : t > 1 ? 1 : t);
 }
 
-/* Numbers of one update. As in PyTorch they are made in double and rounded once, and the loops below
- * work in float. */
-typedef struct update {
-    float rate, scale, decay, clip, eps, b1, rest1, b2, rest2, root2, alpha, rest, momentum;
-} update;
+typedef gd_optimizer_numbers update;
 
 static inline float limit(float p, float clip) {
     if (clip <= 0) return p;
@@ -74,23 +70,28 @@ static void plain(const update *u, size_t n, float *restrict p, const float *res
     for (size_t i = 0; i < n; i++) p[i] = limit(p[i] - u->rate * (g[i] * u->scale + u->decay * p[i]), u->clip);
 }
 
-void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t number, double scale, double clip, size_t n,
-                         float *p, const float *g, float *m, float *v) {
+gd_optimizer_numbers gd_optimizer_numbers_of(const gd_optimizer_spec *s, int64_t step, int64_t number, double scale,
+                                             double clip) {
     bool is_adam = s->kind == GD_ADAM;
     double lr = gd_optimizer_lr(s, step, number - 1);
-    update u = {.rate = (float)(is_adam ? lr / (1 - pow(s->beta1, (double)number)) : lr),
-                .scale = (float)scale,
-                .decay = (float)s->weight_decay,
-                .clip = (float)clip,
-                .eps = (float)s->eps,
-                .b1 = (float)s->beta1,
-                .rest1 = (float)(1 - s->beta1),
-                .b2 = (float)s->beta2,
-                .rest2 = (float)(1 - s->beta2),
-                .root2 = (float)(is_adam ? sqrt(1 - pow(s->beta2, (double)number)) : 1),
-                .alpha = (float)s->alpha,
-                .rest = (float)(1 - s->alpha),
-                .momentum = (float)gd_optimizer_momentum(s, step)};
+    return (gd_optimizer_numbers){.rate = (float)(is_adam ? lr / (1 - pow(s->beta1, (double)number)) : lr),
+                                  .scale = (float)scale,
+                                  .decay = (float)s->weight_decay,
+                                  .clip = (float)clip,
+                                  .eps = (float)s->eps,
+                                  .b1 = (float)s->beta1,
+                                  .rest1 = (float)(1 - s->beta1),
+                                  .b2 = (float)s->beta2,
+                                  .rest2 = (float)(1 - s->beta2),
+                                  .root2 = (float)(is_adam ? sqrt(1 - pow(s->beta2, (double)number)) : 1),
+                                  .alpha = (float)s->alpha,
+                                  .rest = (float)(1 - s->alpha),
+                                  .momentum = (float)gd_optimizer_momentum(s, step)};
+}
+
+void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t number, double scale, double clip, size_t n,
+                         float *p, const float *g, float *m, float *v) {
+    const update u = gd_optimizer_numbers_of(s, step, number, scale, clip);
     switch (s->kind) {
     case GD_ADAM: adam(&u, n, p, g, m, v); break;
     case GD_RMSPROP: rmsprop(&u, n, p, g, m); break;

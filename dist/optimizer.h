@@ -29,6 +29,12 @@ int gd_optimizer_moments(const gd_optimizer_spec *s);
 /* Learning rate and momentum of update number `update` (from 0) in iteration `step` (from 1). */
 double gd_optimizer_lr(const gd_optimizer_spec *s, int64_t step, int64_t update);
 double gd_optimizer_momentum(const gd_optimizer_spec *s, int64_t step);
+/* Numbers of one update. As in PyTorch they are made in double and rounded once; the rules work in float. */
+typedef struct gd_optimizer_numbers {
+    float rate, scale, decay, clip, eps, b1, rest1, b2, rest2, root2, alpha, rest, momentum;
+} gd_optimizer_numbers;
+gd_optimizer_numbers gd_optimizer_numbers_of(const gd_optimizer_spec *s, int64_t step, int64_t update,
+                                             double scale, double clip);
 /* p, g, m, v: n floats (m, v NULL when not kept). update: from 1. scale multiplies g first. clip > 0
  * clamps p afterwards. Uses OpenMP. */
 void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t update, double scale,

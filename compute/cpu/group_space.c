@@ -1,6 +1,7 @@
 /* compute/cpu/group_space.c -- from shapes to a grid of tiles. See group.h. */
 #include <string.h>
 
+#include "compute/align.h"
 #include "compute/cpu/group.h"
 
 enum {
@@ -11,20 +12,6 @@ enum {
     MIN_RUN = 4, /* tiles of a run, at least, where a place is cut */
 };
 static const int64_t PARTIAL_LIMIT = 1 << 20; /* doubles of all accumulators together */
-
-/* Pads shapes to four dimensions in front, so that all have the same numbering. */
-static void right_align(gd_shape s, int64_t dim[GD__DIMS]) {
-    int shift = GD__DIMS - s.rank;
-    for (int i = 0; i < GD__DIMS; i++) dim[i] = i < shift ? 1 : s.dim[i - shift];
-}
-
-static void input_steps(const int64_t own[GD__DIMS], int64_t step[GD__DIMS]) {
-    int64_t n = 1;
-    for (int i = GD__DIMS - 1; i >= 0; i--) {
-        step[i] = own[i] == 1 ? 0 : n;
-        n *= own[i];
-    }
-}
 
 static bool joins(const gd__group *x, const int64_t dim[GD__DIMS], int a, int b) {
     for (int i = 0; i < x->n_inputs; i++)
@@ -129,12 +116,12 @@ void gd__group_layout(const gd_graph *g, gd_shape shape, int members, gd__group 
     int64_t own[GD__DIMS];
     int shift = GD__DIMS - shape.rank;
     for (int i = 0; i < x->n_inputs; i++) {
-        right_align(gd_node_shape(g, x->input[i].node), own);
-        input_steps(own, x->input[i].step);
+        gd__right_align(gd_node_shape(g, x->input[i].node), own);
+        gd__broadcast_steps(own, x->input[i].step);
     }
     for (int i = 0; i < x->n_sums; i++)
         for (int d = 0; d < GD__DIMS; d++) x->sum[i].keep[d] = d < shift || !(x->sum[i].axes >> (d - shift) & 1);
-    right_align(shape, x->space.dim);
+    gd__right_align(shape, x->space.dim);
     coalesce(x, x->space.dim);
     make_tiles(&x->space, members);
     for (int i = 0; i < x->n_inputs; i++) x->input[i].feed = feed_of(&x->input[i], &x->space);
