@@ -43,7 +43,4 @@ add_library(gandist::dnnl ALIAS gandist_dnnl)
 target_include_directories(gandist_dnnl INTERFACE ${DNNL_INCLUDE_DIR})
 target_link_libraries(gandist_dnnl INTERFACE ${DNNL_LIBRARY})
 
-# The CUDA executor is a plug-in that this version does not have: asked for, it is refused; AUTO goes on without.
-if(GANDIST_CUDA STREQUAL "ON")
-  message(FATAL_ERROR "GANDIST_CUDA=ON: this version has no CUDA executor yet; configure with GANDIST_CUDA=AUTO or OFF")
-endif()
+include(GandistCuda)

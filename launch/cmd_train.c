@@ -14,6 +14,7 @@
 #include "launch/build_id.h"
 #include "launch/commands.h"
 #include "launch/cost.h"
+#include "launch/device.h"
 #include "launch/hang.h"
 #include "launch/history.h"
 #include "launch/kernels.h"
@@ -35,6 +36,7 @@ typedef struct train_options {
     const char *out, *resume, *device, *time;
     int64_t steps, seconds; /* seconds: of time; 0: no limit */
     bool fresh, dry_run, print_config, overfit_batch, quiet, json;
+    gd_device runs_on; /* what device means here */
 } train_options;
 
 static const gd_option options[] = {
@@ -155,14 +157,8 @@ static void on_checkpoint(void *ctx, int64_t step, const char *path, double seco
 
 /* ---- preparation ---- */
 
-static gd_status check_device(const char *device) {
-    if (!device || !strcmp(device, "auto") || !strcmp(device, "cpu")) return GD_OK;
-    if (!strcmp(device, "cuda")) GD_FAIL(UNSUP, "--device cuda: this build has no CUDA executor; use --device cpu");
-    GD_FAIL(USAGE, "--device: no device '%s'; one of auto, cpu, cuda", device);
-}
-
 static gd_status check_options(train_options *o) {
-    GD_TRY(check_device(o->device));
+    GD_TRY(gd_device_choose(o->device, &o->runs_on));
     if (o->time) GD_TRY(gd_duration_parse("--time", o->time, &o->seconds));
     if (o->steps < 0) GD_FAIL(USAGE, "--steps: must not be negative, got %lld", (long long)o->steps);
     if (o->fresh && o->resume && strcmp(o->resume, "never"))
@@ -206,7 +202,7 @@ static gd_status prepare(train_run *t) {
     GD_TRY(gd_comm_agree(t->comm, st));
     gd_kernels_begin(t->recipe, true);
     gd_train_config *c = &t->setup.config;
-    c->executor = gd_executor_cpu();
+    c->executor = t->opt.runs_on.executor;
     c->overfit_batch = t->opt.overfit_batch;
     c->recipe_text = t->recipe_text;
     c->recipe_difference = recipe_difference;
@@ -259,7 +255,7 @@ static void print_start(const train_run *t, int64_t from, int64_t until) {
                        (long long)from, (long long)until, gd_comm_size(t->comm), t->layout.hosts, t->layout.threads);
     if (t->opt.quiet || t->opt.json) return;
     gd_start_facts facts = {t->recipe, &t->setup.config, t->data, gd_trainer_gan(t->trainer),
-                            t->comm,   &t->layout,       from,    until};
+                            t->comm,   &t->layout,       from,    until, t->opt.runs_on.text};
     gd_start_table_print(&facts, stdout);
 }
 

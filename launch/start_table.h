@@ -16,6 +16,7 @@ typedef struct gd_start_facts {
     const gd_comm *comm;
     const gd_layout *layout;
     int64_t from, until; /* steps */
+    const char *device;  /* gd_device.text */
 } gd_start_facts;
 
 /* Rank 0 only. */

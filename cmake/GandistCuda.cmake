@@ -1,0 +1,56 @@
+# The CUDA executor's parts (compute/cuda), built where the CUDA toolkit and cuDNN's headers are. They open CUDA's
+# libraries at run time, so nothing links to them: here only headers are looked for. The program opens them as a plug-in,
+# libgandist_cuda.so, and so far only to say what is there: training on a GPU is not in this version.
+#
+# GANDIST_CUDA       OFF   nothing of it                 AUTO  what can be built      ON  an error where something is missing
+# GANDIST_CUDA_TEXT  the generated kernels (plain C) and their tests are built: needs no toolkit
+# GANDIST_CUDA_BUILD so are the parts that need CUDA's headers
+if(NOT GANDIST_CUDA MATCHES "^(ON|OFF|AUTO)$")
+  message(FATAL_ERROR "GANDIST_CUDA=${GANDIST_CUDA}: expected ON, OFF or AUTO")
+endif()
+set(GANDIST_CUDA_TEXT OFF)
+set(GANDIST_CUDA_BUILD OFF)
+set(GANDIST_CUDA_SUMMARY "off")
+if(GANDIST_CUDA STREQUAL "OFF")
+  return()
+endif()
+set(GANDIST_CUDA_TEXT ON)
+
+function(gandist__find_cuda missing)
+  find_package(CUDAToolkit QUIET)
+  if(NOT CUDAToolkit_FOUND)
+    set(${missing} "the CUDA toolkit (set CUDAToolkit_ROOT)" PARENT_SCOPE)
+    return()
+  endif()
+  find_path(CUDNN_INCLUDE_DIR cudnn_graph.h HINTS ${CUDAToolkit_INCLUDE_DIRS} ENV CUDNN_ROOT PATH_SUFFIXES include)
+  if(NOT CUDNN_INCLUDE_DIR)
+    set(${missing} "cudnn_graph.h of cuDNN 9 (set CUDNN_INCLUDE_DIR)" PARENT_SCOPE)
+    return()
+  endif()
+  foreach(header cuda.h nvrtc.h)
+    find_file(GANDIST_${header} ${header} PATHS ${CUDAToolkit_INCLUDE_DIRS} NO_DEFAULT_PATH)
+    mark_as_advanced(GANDIST_${header})
+    if(NOT GANDIST_${header})
+      set(${missing} "${header} of the CUDA toolkit" PARENT_SCOPE)
+      return()
+    endif()
+  endforeach()
+  # A legacy cuDNN call is a warning, and an error with GANDIST_WERROR.
+  add_library(gandist_cuda_headers INTERFACE IMPORTED GLOBAL)
+  add_library(gandist::cuda_headers ALIAS gandist_cuda_headers)
+  target_include_directories(gandist_cuda_headers SYSTEM INTERFACE ${CUDAToolkit_INCLUDE_DIRS} ${CUDNN_INCLUDE_DIR})
+  target_compile_definitions(gandist_cuda_headers INTERFACE CUDNN_WARN_DEPRECATED)
+  set(GANDIST_CUDA_LIBRARY_DIR ${CUDAToolkit_LIBRARY_DIR} CACHE INTERNAL "where tests look for CUDA's libraries")
+  set(GANDIST_CUDA_VERSION ${CUDAToolkit_VERSION} CACHE INTERNAL "")
+endfunction()
+
+set(gandist__missing "")
+gandist__find_cuda(gandist__missing)
+if(gandist__missing STREQUAL "")
+  set(GANDIST_CUDA_BUILD ON)
+  set(GANDIST_CUDA_SUMMARY "plug-in, toolkit ${GANDIST_CUDA_VERSION}; it does not train yet")
+elseif(GANDIST_CUDA STREQUAL "ON")
+  message(FATAL_ERROR "GANDIST_CUDA=ON: ${gandist__missing} was not found; configure with GANDIST_CUDA=AUTO or OFF to build without")
+else()
+  set(GANDIST_CUDA_SUMMARY "kernel texts only, ${gandist__missing} was not found; no plug-in")
+endif()

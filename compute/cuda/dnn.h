@@ -1,0 +1,69 @@
+/* compute/cuda/dnn.h -- convolutions and matrix products as plans of cuDNN's backend graph API. Folder-internal.
+ *
+ * gd__dnn_of      a node -> the problem that cuDNN gets: channels padded, products as 1x1 convolutions
+ * gd__dnn_make    problem -> plan: heuristics, the first engine that fits what was asked for; kept on disk by key
+ *
+ * Layout NHWC and KRSC, sums in f32. bf16: all three tensors bf16, or the result f32 (`wide`); tf32 and f32: all f32.
+ * Planning needs no GPU: a device can be given as the text of its properties. */
+#ifndef GANDIST_COMPUTE_CUDA_DNN_H
+#define GANDIST_COMPUTE_CUDA_DNN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "compute/graph.h"
+
+typedef enum gd__dnn_math {
+    GD__DNN_F32,  /* every product in f32: no tensor cores                    */
+    GD__DNN_TF32, /* f32 storage, factors rounded to 10 bits for tensor cores */
+    GD__DNN_BF16
+} gd__dnn_math;
+
+/* One of the three directions of a convolution. Named by the forward direction: x [n,h,w,c], w [k,r,s,c], y [n,p,q,k]. */
+typedef struct gd__dnn_conv {
+    gd_op op; /* CONV, CONV_DX, CONV_DW */
+    gd__dnn_math math;
+    bool wide; /* BF16: the result is not rounded but stored in f32; only engines that are compiled for a problem do it */
+    int64_t n, h, w, c, k, r, s, p, q;
+    int stride, pad[4]; /* top, bottom, left, right */
+} gd__dnn_conv;
+
+/* The problem of HEAVY node n. *c: as it is; *padded: with channels that are multiples of 8 where tensor cores are used.
+ * A product with both factors transposed has its result transposed: *transposed. */
+void gd__dnn_of(const gd_graph *g, gd_node n, gd__dnn_math math, gd__dnn_conv *c, gd__dnn_conv *padded, bool *transposed);
+/* "conv bf16 x[8,64,64,8] w[64,4,4,8] y[8,32,32,64] stride 2 pad 1,1,1,1" ("bf16-f32": wide): all that a plan follows
+ * from. */
+void gd__dnn_text(const gd__dnn_conv *c, char out[192]);
+
+typedef struct gd__dnn gd__dnn;
+
+typedef struct gd__dnn_opts {
+    const char *device;       /* JSON of a device's properties; NULL: of the current CUDA device     */
+    const char *cache;        /* folder of plans, made if need be; NULL: none                        */
+    bool nondeterministic;    /* engines that add in changing order may be used                      */
+    size_t workspace_max;     /* bytes; 0: 512 MiB                                                   */
+} gd__dnn_opts;
+
+/* *out: owner: caller. Errors: UNSUP (no cuDNN 9, or it refuses the device), CANTCREAT, NOMEM. */
+GD_CHECKED gd_status gd__dnn_open(const gd__dnn_opts *o, gd__dnn **out);
+void gd__dnn_close(gd__dnn *d);
+size_t gd__dnn_version(const gd__dnn *d); /* 91900 */
+/* The properties of the current device as JSON, to be saved. owner: caller (malloc'ed). Errors: UNSUP, NOMEM. */
+GD_CHECKED gd_status gd__dnn_device(gd__dnn *d, char **json);
+
+typedef struct gd__dnn_plan {
+    void *plan;           /* cuDNN's descriptor; d must outlive it */
+    int64_t engine;
+    size_t workspace;     /* bytes */
+    bool tensor_cores, deterministic, cached;
+} gd__dnn_plan;
+
+/* name: of the layer, for messages. Errors: UNSUP (names layer, problem and why each engine was refused), NOMEM. */
+GD_CHECKED gd_status gd__dnn_make(gd__dnn *d, const char *name, const gd__dnn_conv *c, gd__dnn_plan *out);
+void gd__dnn_plan_free(const gd__dnn *d, gd__dnn_plan *p);
+/* Puts the plan's work on the stream (a cudaStream_t). Device pointers, 16-byte aligned; workspace of the plan's bytes.
+ * Allocates host memory only. Errors: CUDA, UNSUP (no device). */
+GD_CHECKED gd_status gd__dnn_run(gd__dnn *d, const gd__dnn_plan *p, void *stream, void *x, void *w, void *y,
+                                 void *workspace);
+
+#endif

@@ -1,0 +1,33 @@
+/* compute/cuda/driver.h -- the device table over CUDA's driver, cuDNN and NVRTC, all opened at run time. Folder-internal.
+ *
+ * The device's primary context is used, which cuDNN shares. Kernels are compiled by NVRTC for the device, once a process
+ * and once a cache folder. Streams are captured in thread-local mode: other threads may go on calling CUDA. */
+#ifndef GANDIST_COMPUTE_CUDA_DRIVER_H
+#define GANDIST_COMPUTE_CUDA_DRIVER_H
+
+#include "compute/cuda/device.h"
+
+typedef struct gd__cu_driver_opts {
+    int device;            /* number among those that CUDA shows                                     */
+    const char *cache;     /* folder of compiled kernels and plans, made if need be; NULL: none      */
+    bool nondeterministic; /* convolutions may add in changing order                                 */
+} gd__cu_driver_opts;
+
+/* *out: owner: caller, gd__cu_driver_close. Errors: UNSUP (no driver, no such device, one that is too old, cuDNN or NVRTC
+ * missing: says which), CUDA (a call failed: says which and CUDA's words), CANTCREAT, NOMEM. */
+GD_CHECKED gd_status gd__cu_driver_open(const gd__cu_driver_opts *o, gd__cu_device **out);
+/* What it allocated and nobody freed goes with the context. NULL is fine. Errors: CUDA. */
+GD_CHECKED gd_status gd__cu_driver_close(gd__cu_device *d);
+
+typedef struct gd__cu_facts {
+    char name[128];      /* "NVIDIA H200"              */
+    int arch;            /* 90: compute capability 9.0 */
+    size_t memory, free; /* bytes                      */
+    int driver, nvrtc;   /* 13000: CUDA 13.0           */
+    size_t cudnn;        /* 91900: cuDNN 9.19          */
+} gd__cu_facts;
+GD_CHECKED gd_status gd__cu_driver_facts(gd__cu_device *d, gd__cu_facts *out);
+/* cuDNN's view of the device as JSON, as tests/cuda/h200.json has it. owner: caller. */
+GD_CHECKED gd_status gd__cu_driver_properties(gd__cu_device *d, char **json);
+
+#endif

@@ -1,0 +1,12 @@
+# cmake -DOUT=file.c -DROOT=folder -DFILES="a.h;b.h" -P embed.cmake: gd__cu_header[]: names and texts of headers, NULL at the end.
+set(arrays "")
+set(rows "")
+set(n 0)
+foreach(name IN LISTS FILES)
+  file(READ ${ROOT}/${name} hex HEX)
+  string(REGEX REPLACE "([0-9a-f][0-9a-f])" "0x\\1," bytes "${hex}")
+  string(APPEND arrays "static const char text${n}[] = {${bytes}0};\n")
+  string(APPEND rows "    {\"${name}\", text${n}},\n")
+  math(EXPR n "${n} + 1")
+endforeach()
+file(WRITE ${OUT} "#include \"compute/cuda/nvrtc.h\"\n\n${arrays}\nconst gd__cu_header gd__cu_headers[] = {\n${rows}    {0, 0},\n};\n")

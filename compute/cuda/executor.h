@@ -1,0 +1,38 @@
+/* compute/cuda/executor.h -- the executor `cuda`: generated kernels and cuDNN plans on a device. Folder-internal.
+ *
+ * Eager. A run of an instance puts every step on one stream and returns; who needs results waits for the stream
+ * (gd__cu_finish). Instances and bindings are memory of the executor (gd_executor.alloc).
+ * Captured. gd__cu_replay runs an instance once eagerly, captures it into one graph for each stretch between pauses, and from
+ * then on launches the graphs: no allocation, no waiting for the device but for a ring of RING runs, one copy of the
+ * run's keys. Both give the same bytes. */
+#ifndef GANDIST_COMPUTE_CUDA_EXECUTOR_H
+#define GANDIST_COMPUTE_CUDA_EXECUTOR_H
+
+#include "compute/cuda/device.h"
+#include "compute/exec.h"
+
+/* There is one device at a time in a process. f32_math: GD__DNN_F32 or GD__DNN_TF32, of programs in f32. d outlives it,
+ * and it outlives its programs. Errors: INTERNAL (there is one), CUDA, NOMEM. */
+GD_CHECKED gd_status gd__cu_executor_open(gd__cu_device *d, gd__dnn_math f32_math, const gd_executor **out);
+GD_CHECKED gd_status gd__cu_executor_close(void);
+void *gd__cu_stream(void);              /* that steps are put on                                */
+GD_CHECKED gd_status gd__cu_finish(void); /* waits until all steps so far are done; errors: CUDA */
+
+typedef struct gd__cu_replay gd__cu_replay;
+/* p: the program of i, made for this executor. What i is bound to must not change. */
+GD_CHECKED gd_status gd__cu_replay_new(const gd_program *p, gd_instance *i, gd__cu_replay **out);
+GD_CHECKED gd_status gd__cu_replay_free(gd__cu_replay *r);
+/* As gd_instance_start and gd_instance_resume. */
+GD_CHECKED gd_status gd__cu_replay_start(gd__cu_replay *r, const gd_run_args *a, gd_pause *pause);
+GD_CHECKED gd_status gd__cu_replay_resume(gd__cu_replay *r, gd_pause *pause);
+
+/* ---- between executor.c and replay.c ---- */
+
+struct gd__cu_program;
+/* The keys of a run: into the device's struct, behind all that still reads the old ones. */
+gd_status gd__cu_program_keys(struct gd__cu_program *x, const gd_run_args *a);
+/* While held, runs leave the keys alone. */
+void gd__cu_program_hold_keys(struct gd__cu_program *x, bool hold);
+gd__cu_device *gd__cu_get_device(void);
+
+#endif

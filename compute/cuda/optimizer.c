@@ -1,0 +1,69 @@
+/* compute/cuda/optimizer.c -- see optimizer.h. */
+#include "compute/cuda/optimizer.h"
+
+/* One element: d is the gradient, P, M, V, E stand for what is updated. */
+static const char *const rules[GD__CU_RULES] = {
+    [GD__CU_ADAM] = "      M = u->b1 * M + u->rest1 * d;\n"
+                    "      V = u->b2 * V + u->rest2 * d * d;\n"
+                    "      const float root = sqrtf(V) / u->root2 + u->eps;\n"
+                    "      float x = P - u->rate * (M / root);\n",
+    [GD__CU_RMSPROP] = "      V = u->alpha * V + u->rest * d * d;\n"
+                       "      float x = P - u->rate * (d / (sqrtf(V) + u->eps));\n",
+    [GD__CU_MOMENTUM] = "      V = u->momentum * V + d;\n"
+                        "      float x = P - u->rate * V;\n",
+    [GD__CU_SGD] = "      float x = P - u->rate * d;\n",
+};
+
+static void print_element(gd__cu_text *t, gd__cu_rule rule, bool average) {
+    gd__cu_print(t, "      const float d = G * u->scale + u->decay * P;\n%s", rules[rule]);
+    gd__cu_print(t, "      if (u->clip > 0) x = x > u->clip ? u->clip : x < -u->clip ? -u->clip : x;\n      P = x;\n");
+    if (average) gd__cu_print(t, "      E = u->average * E + (1 - u->average) * x;\n");
+}
+
+/* Loads or stores of four; what a rule does not have is not touched. */
+static void print_fours(gd__cu_text *t, gd__cu_rule rule, bool average, bool load) {
+    static const char names[] = "pmve";
+    const bool has[] = {true, rule == GD__CU_ADAM, rule != GD__CU_SGD, average};
+    for (int i = 0; i < 4; i++) {
+        if (!has[i]) continue;
+        if (load) gd__cu_print(t, "      gd_f4 %c4 = *(const gd_f4 *)(%c + i);\n", names[i], names[i]);
+        else gd__cu_print(t, "      *(gd_f4 *)(%c + i) = %c4;\n", names[i], names[i]);
+    }
+    if (load) gd__cu_print(t, "      const gd_f4 g4 = *(const gd_f4 *)(g + i);\n");
+}
+
+static void print_names(gd__cu_text *t, bool four) {
+    static const char *const name[] = {"P", "G", "M", "V", "E"}, *const array[] = {"p", "g", "m", "v", "e"};
+    for (int i = 0; i < 5; i++)
+        gd__cu_print(t, four ? "#define %s %s4.v[j]\n" : "#define %s %s[i]\n", name[i], array[i]);
+}
+
+static void print_forget(gd__cu_text *t) { gd__cu_print(t, "#undef P\n#undef G\n#undef M\n#undef V\n#undef E\n"); }
+
+gd_status gd__cu_optimizer(gd__cu_kernels *k, gd__cu_rule rule, bool average, int *index) {
+    gd__cu_text t = {0};
+    gd__cu_print(&t, "  const gd_kernel_update *const u = ARG(const gd_kernel_update, 0);\n"
+                     "  float *const p = ARG(float, 1);\n  const float *const g = ARG(const float, 2);\n"
+                     "  float *const m = ARG(float, 3);\n  float *const v = ARG(float, 4);\n"
+                     "  float *const e = ARG(float, 5);\n  (void)m;\n  (void)v;\n  (void)e;\n"
+                     "  PHASE {\n    u64 i = ((u64)BX * GD_THREADS + TX) * 4;\n    if (i + 4 <= u->count) {\n");
+    print_names(&t, true);
+    print_fours(&t, rule, average, true);
+    gd__cu_print(&t, "      UNROLL\n      for (u32 j = 0; j < 4; j++) {\n");
+    print_element(&t, rule, average);
+    gd__cu_print(&t, "      }\n");
+    print_fours(&t, rule, average, false);
+    print_forget(&t);
+    gd__cu_print(&t, "    } else {\n");
+    print_names(&t, false);
+    gd__cu_print(&t, "      for (; i < u->count; i++) {\n");
+    print_element(&t, rule, average);
+    gd__cu_print(&t, "      }\n");
+    print_forget(&t);
+    gd__cu_print(&t, "    }\n  }\n");
+    gd_status st = gd__cu_kernels_add(k, GD__CU_OPTIMIZER_ARGS, &t, index);
+    gd__cu_text_free(&t);
+    return st;
+}
+
+unsigned gd__cu_optimizer_grid(size_t count) { return (unsigned)((count + 4 * 256 - 1) / (4 * 256)); }

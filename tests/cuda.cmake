@@ -1,0 +1,58 @@
+# The CUDA executor: what can be proven without a GPU.
+if(NOT GANDIST_CUDA_BUILD)
+  gandist_add_script_test(NAME cuda.device SCRIPT cuda/device.sh LABELS default cuda)
+endif()
+if(GANDIST_CUDA_TEXT)
+  set(cuda_text cuda/shim.c cuda/text_executor.c)
+  gandist_add_test(NAME cuda.text_parity SOURCES cuda/text_parity.c ${cuda_text} ops/harness.c ops/cases.c
+    LINK gandist::cuda_text LABELS default cuda)
+  gandist_add_test(NAME cuda.text_steps SOURCES cuda/text_steps.c cuda/steps.c cuda/families.c ${cuda_text} ops/harness.c
+    LINK gandist::cuda_text gandist::models LABELS default cuda TIMEOUT 300)
+  set(cuda_record cuda/record.c cuda/record_memory.c cuda/record_graph.c cuda/record_conv.c cuda/shim.c)
+  gandist_add_test(NAME cuda.mistakes SOURCES cuda/mistakes.c ${cuda_record} LINK gandist::cuda_text LABELS default cuda)
+  gandist_add_test(NAME cuda.executor SOURCES cuda/executor.c cuda/on_device.c cuda/steps.c cuda/families.c ${cuda_record} ops/harness.c
+    LINK gandist::cuda_text gandist::models LABELS default cuda TIMEOUT 300)
+  gandist_add_test(NAME cuda.optimizer SOURCES cuda/optimizer.c cuda/shim.c
+    LINK gandist::cuda_text gandist::dist LABELS default cuda)
+endif()
+if(GANDIST_CUDA_BUILD)
+  # libcuda, cuDNN and NVRTC that need no GPU (cuda/fake.h): one object under the names of all three.
+  set(GANDIST_FAKE_CUDA ${CMAKE_CURRENT_BINARY_DIR}/fake-cuda)
+  add_library(gandist_fake_cuda SHARED cuda/fake_driver.c cuda/fake_nvrtc.c cuda/fake_cudnn.c cuda/record_conv.c cuda/shim.c)
+  target_link_libraries(gandist_fake_cuda PRIVATE gandist::options gandist::cuda_headers gandist::compute ${CMAKE_DL_LIBS})
+  target_include_directories(gandist_fake_cuda PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_options(gandist_fake_cuda PRIVATE LINKER:-Bsymbolic)
+  set_target_properties(gandist_fake_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${GANDIST_FAKE_CUDA} OUTPUT_NAME cuda SUFFIX .so.1)
+  foreach(name libcudnn_graph.so.9 libnvrtc.so.13)
+    add_custom_command(TARGET gandist_fake_cuda POST_BUILD VERBATIM
+      COMMAND ${CMAKE_COMMAND} -E create_symlink libcuda.so.1 ${GANDIST_FAKE_CUDA}/${name})
+  endforeach()
+  gandist_add_test(NAME cuda.driver SOURCES cuda/driver.c cuda/on_device.c cuda/steps.c cuda/families.c ${cuda_record} ops/harness.c
+    LINK gandist::cuda_host gandist::models LABELS default cuda TIMEOUT 300 ARGS ${GANDIST_FAKE_CUDA})
+  add_dependencies(test_cuda.driver gandist_fake_cuda)
+  # What a GPU is needed for, and that it says so where there is none.
+  gandist_add_test(NAME gpu.parity SOURCES gpu/parity.c cuda/on_device.c cuda/steps.c cuda/families.c ops/harness.c
+    LINK gandist::cuda_host gandist::models LABELS gpu TIMEOUT 600)
+  gandist_add_script_test(NAME cuda.gpu_run SCRIPT cuda/gpu_run.sh LABELS default cuda
+    ARGS ${GANDIST_FAKE_CUDA} $<TARGET_FILE:test_gpu.parity>)
+  # A plug-in of another version, for cuda.device.
+  add_library(gandist_old_plugin MODULE cuda/old_plugin.c)
+  target_include_directories(gandist_old_plugin PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(gandist_old_plugin PRIVATE gandist::options)
+  set_target_properties(gandist_old_plugin PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/old-plugin
+    OUTPUT_NAME gandist_cuda)
+  gandist_add_script_test(NAME cuda.device SCRIPT cuda/device.sh LABELS default cuda
+    ARGS ${GANDIST_FAKE_CUDA} ${CMAKE_CURRENT_BINARY_DIR}/old-plugin)
+  gandist_add_script_test(NAME cuda.configure SCRIPT cuda/configure.sh LABELS default cuda ARGS toolkit)
+  gandist_add_test(NAME cuda.nvrtc SOURCES cuda/nvrtc.c cuda/recipes.c cuda/families.c ${cuda_text}
+    LINK gandist::cuda_host gandist::launch gandist::recipes LABELS default cuda TIMEOUT 300 ARGS --every 9 90 80 100)
+  gandist_add_test(NAME cuda.dnn SOURCES cuda/dnn.c cuda/recipes.c ${cuda_text}
+    LINK gandist::cuda_host gandist::launch gandist::recipes LABELS default cuda TIMEOUT 300)
+  set(T_TIMEOUT 7200)
+  set(T_LABELS long cuda)
+  gandist__register(cuda.nvrtc_long 1 "$<TARGET_FILE:test_cuda.nvrtc>;--recipes;90;80;100")
+  gandist__register(cuda.nvrtc_families_long 1 "$<TARGET_FILE:test_cuda.nvrtc>;90;80;100")
+  foreach(name cuda.dnn cuda.nvrtc cuda.nvrtc_long cuda.nvrtc_families_long)
+    set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT GANDIST_CUDA_LIBRARIES=${GANDIST_CUDA_LIBRARY_DIR})
+  endforeach()
+endif()

@@ -1,0 +1,37 @@
+/* tests/cuda/fake.h -- libcuda, NVRTC and cuDNN on a machine without a GPU, in one shared object: the functions that the
+ * executor calls, on the host. Kernels are the C text (shim.h), convolutions the executor cpu's (record_conv.h), device
+ * memory is the host's, and what is captured runs when its graph is launched.
+ *
+ * Its folder in GANDIST_CUDA_LIBRARIES makes any program use it. FAKE_CUDA=none has no GPU, FAKE_CUDA=old one of
+ * capability 7.0, FAKE_CUDA=no-dnn one that cuDNN refuses. */
+#ifndef GANDIST_TESTS_CUDA_FAKE_H
+#define GANDIST_TESTS_CUDA_FAKE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* ---- for tests, through dlsym ---- */
+
+/* The call-th function called from here on fails (from 1; 0: none does). */
+void fake_fail_at(int call);
+int fake_calls(void);             /* since then                                                 */
+const char *fake_failed(void);    /* the function that failed; NULL: none did                   */
+int fake_live(void);              /* memory, streams, events, graphs, modules, descriptors left */
+
+/* ---- between the files of the fake ---- */
+
+/* Counts a call; true: it is to fail. */
+bool fake_call(const char *function);
+void fake_count_live(int change);
+bool fake_is(const char *what); /* FAKE_CUDA */
+
+/* Work on a stream: now, or when the graph that captures the stream is launched. */
+typedef struct fake_work {
+    bool (*run)(struct fake_work *w); /* false: it fails */
+    void *what;
+    unsigned grid;
+    void *arg[512];
+} fake_work;
+bool fake_put(void *stream, const fake_work *w);
+
+#endif

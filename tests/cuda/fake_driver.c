@@ -1,0 +1,386 @@
+/* tests/cuda/fake_driver.c -- libcuda on the host. See fake.h. */
+#include <cuda.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fake.h"
+#include "fake_code.h"
+
+typedef struct graph {
+    int n, room;
+    fake_work **work;
+} graph;
+
+struct CUstream_st {
+    graph *capture; /* NULL: none */
+    bool broken;    /* what may not be captured was asked for meanwhile */
+};
+struct CUevent_st {
+    bool recorded;
+};
+
+/* ---- counting and failing ---- */
+
+static int calls, fail_at, live;
+static const char *failed;
+static CUstream capturing;
+
+void fake_fail_at(int call) {
+    calls = 0;
+    fail_at = call;
+    failed = NULL;
+}
+int fake_calls(void) { return calls; }
+const char *fake_failed(void) { return failed; }
+int fake_live(void) { return live; }
+void fake_count_live(int change) { live += change; }
+
+bool fake_call(const char *function) {
+    if (++calls != fail_at) return false;
+    failed = function;
+    return true;
+}
+
+bool fake_is(const char *what) {
+    const char *is = getenv("FAKE_CUDA");
+    return is && !strcmp(is, what);
+}
+
+#define MAY_FAIL                                                                                                       \
+    if (fake_call(__func__)) return CUDA_ERROR_UNKNOWN
+/* Thread-local capture forbids it. */
+#define NOT_CAPTURED                                                                                                   \
+    if (capturing) return capturing->broken = true, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED
+
+/* ---- devices ---- */
+
+CUresult cuInit(unsigned flags) {
+    MAY_FAIL;
+    (void)flags;
+    return fake_is("none") ? CUDA_ERROR_NO_DEVICE : CUDA_SUCCESS;
+}
+
+CUresult cuDriverGetVersion(int *version) {
+    MAY_FAIL;
+    *version = 13000;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuGetErrorName(CUresult error, const char **name) {
+    *name = error == CUDA_ERROR_UNKNOWN                      ? "CUDA_ERROR_UNKNOWN"
+            : error == CUDA_ERROR_OUT_OF_MEMORY              ? "CUDA_ERROR_OUT_OF_MEMORY"
+            : error == CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED ? "CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED"
+            : error == CUDA_ERROR_STREAM_CAPTURE_INVALIDATED ? "CUDA_ERROR_STREAM_CAPTURE_INVALIDATED"
+                                                             : "CUDA_ERROR_INVALID_VALUE";
+    return CUDA_SUCCESS;
+}
+
+CUresult cuGetErrorString(CUresult error, const char **text) {
+    (void)error;
+    *text = "the fake was told to";
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetCount(int *count) {
+    MAY_FAIL;
+    *count = 1;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGet(CUdevice *device, int ordinal) {
+    MAY_FAIL;
+    *device = ordinal;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetName(char *name, int room, CUdevice device) {
+    MAY_FAIL;
+    (void)device;
+    strncpy(name, "fake GPU", (size_t)room);
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDeviceGetAttribute(int *value, CUdevice_attribute a, CUdevice device) {
+    MAY_FAIL;
+    (void)device;
+    *value = a == CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR ? fake_is("old") ? 7 : 9 : 0;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDevicePrimaryCtxRetain(CUcontext *context, CUdevice device) {
+    MAY_FAIL;
+    (void)device;
+    live++;
+    *context = (CUcontext)(uintptr_t)16;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuDevicePrimaryCtxRelease_v2(CUdevice device) {
+    live--;
+    MAY_FAIL;
+    (void)device;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuCtxSetCurrent(CUcontext context) {
+    MAY_FAIL;
+    return (uintptr_t)context == 16 ? CUDA_SUCCESS : CUDA_ERROR_INVALID_VALUE;
+}
+
+CUresult cuCtxGetStreamPriorityRange(int *least, int *greatest) {
+    MAY_FAIL;
+    if (least) *least = 0;
+    if (greatest) *greatest = -5;
+    return CUDA_SUCCESS;
+}
+
+/* ---- memory: as much is written as was asked for, so that a sanitizer sees what is too far ---- */
+
+CUresult cuMemGetInfo_v2(size_t *available, size_t *total) {
+    MAY_FAIL;
+    *available = *total = (size_t)1 << 30;
+    return CUDA_SUCCESS;
+}
+
+static void *take(size_t bytes) {
+    void *at = NULL;
+    if (posix_memalign(&at, 256, bytes)) return NULL;
+    memset(at, 0xff, bytes);
+    live++;
+    return at;
+}
+
+static void give(void *at) {
+    if (at) live--;
+    free(at);
+}
+
+CUresult cuMemAlloc_v2(CUdeviceptr *out, size_t bytes) {
+    NOT_CAPTURED;
+    if (fake_call(__func__)) return CUDA_ERROR_OUT_OF_MEMORY;
+    void *at = take(bytes);
+    *out = (CUdeviceptr)(uintptr_t)at;
+    return at ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult cuMemFree_v2(CUdeviceptr at) {
+    NOT_CAPTURED;
+    give((void *)(uintptr_t)at);
+    MAY_FAIL;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuMemHostAlloc(void **out, size_t bytes, unsigned flags) {
+    (void)flags;
+    NOT_CAPTURED;
+    if (fake_call(__func__)) return CUDA_ERROR_OUT_OF_MEMORY;
+    *out = take(bytes);
+    return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult cuMemFreeHost(void *at) {
+    NOT_CAPTURED;
+    give(at);
+    MAY_FAIL;
+    return CUDA_SUCCESS;
+}
+
+/* ---- work ---- */
+
+static bool keep(graph *g, const fake_work *w) {
+    if (g->n == g->room) {
+        int room = g->room ? 2 * g->room : 64;
+        fake_work **work = realloc(g->work, (size_t)room * sizeof(void *));
+        if (!work) return false;
+        g->work = work;
+        g->room = room;
+    }
+    g->work[g->n] = malloc(sizeof *w);
+    if (!g->work[g->n]) return false;
+    *g->work[g->n++] = *w;
+    return true;
+}
+
+bool fake_put(void *stream, const fake_work *w) {
+    CUstream s = stream;
+    fake_work now = *w;
+    return s->capture ? keep(s->capture, w) : w->run(&now);
+}
+
+static bool run_copy(fake_work *w) {
+    memmove(w->arg[0], w->arg[1], (size_t)w->arg[2]);
+    return true;
+}
+
+CUresult cuMemcpyAsync(CUdeviceptr to, CUdeviceptr from, size_t bytes, CUstream s) {
+    MAY_FAIL;
+    const fake_work w = {.run = run_copy, .arg = {(void *)(uintptr_t)to, (void *)(uintptr_t)from, (void *)bytes}};
+    return fake_put(s, &w) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+static bool run_kernel(fake_work *w) {
+    fake_code_run(w->what, w->grid, w->arg);
+    return true;
+}
+
+CUresult cuLaunchKernel(CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+                        unsigned shared, CUstream s, void **parameter, void **extra) {
+    MAY_FAIL;
+    fake_work w = {.run = run_kernel, .what = f, .grid = gx};
+    size_t pointers = (size_t)fake_code_pointers(f);
+    if (!gx || gy != 1 || gz != 1 || bx != 256 || by != 1 || bz != 1 || shared || extra || pointers > 512)
+        return CUDA_ERROR_INVALID_VALUE;
+    memcpy(w.arg, parameter[0], pointers * sizeof(void *));
+    return fake_put(s, &w) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+/* ---- streams and events ---- */
+
+CUresult cuStreamCreateWithPriority(CUstream *out, unsigned flags, int priority) {
+    MAY_FAIL;
+    (void)flags;
+    if (priority > 0 || priority < -5) return CUDA_ERROR_INVALID_VALUE;
+    *out = calloc(1, sizeof **out);
+    live++;
+    return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult cuStreamDestroy_v2(CUstream s) {
+    live--;
+    free(s);
+    MAY_FAIL;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuStreamSynchronize(CUstream s) {
+    (void)s;
+    NOT_CAPTURED;
+    MAY_FAIL;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuEventCreate(CUevent *out, unsigned flags) {
+    (void)flags;
+    MAY_FAIL;
+    *out = calloc(1, sizeof **out);
+    live++;
+    return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+
+CUresult cuEventDestroy_v2(CUevent e) {
+    live--;
+    free(e);
+    MAY_FAIL;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuEventRecord(CUevent e, CUstream s) {
+    (void)s;
+    MAY_FAIL;
+    e->recorded = true;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned flags) {
+    (void)s, (void)e, (void)flags;
+    MAY_FAIL;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuEventSynchronize(CUevent e) {
+    (void)e;
+    NOT_CAPTURED;
+    MAY_FAIL;
+    return CUDA_SUCCESS;
+}
+
+/* ---- modules ---- */
+
+CUresult cuModuleLoadData(CUmodule *out, const void *image) {
+    NOT_CAPTURED;
+    MAY_FAIL;
+    *out = fake_code_load(image);
+    live += *out != NULL;
+    return *out ? CUDA_SUCCESS : CUDA_ERROR_INVALID_IMAGE;
+}
+
+CUresult cuModuleUnload(CUmodule m) {
+    live--;
+    fake_code_unload(m);
+    MAY_FAIL;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuModuleGetFunction(CUfunction *out, CUmodule m, const char *name) {
+    MAY_FAIL;
+    *out = fake_code_function(m, name);
+    return *out ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+}
+
+/* ---- graphs ---- */
+
+static void drop(graph *g) {
+    for (int i = 0; i < g->n; i++) free(g->work[i]);
+    free(g->work);
+    free(g);
+}
+
+CUresult cuStreamBeginCapture_v2(CUstream s, CUstreamCaptureMode mode) {
+    MAY_FAIL;
+    if (capturing || mode != CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) return CUDA_ERROR_INVALID_VALUE;
+    s->capture = calloc(1, sizeof *s->capture);
+    if (!s->capture) return CUDA_ERROR_OUT_OF_MEMORY;
+    s->broken = false;
+    capturing = s;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuStreamEndCapture(CUstream s, CUgraph *out) {
+    graph *g = s->capture;
+    if (!g) return CUDA_ERROR_INVALID_VALUE;
+    bool fails = fake_call(__func__);
+    s->capture = NULL;
+    capturing = NULL;
+    if (fails || s->broken) {
+        drop(g);
+        return fails ? CUDA_ERROR_UNKNOWN : CUDA_ERROR_STREAM_CAPTURE_INVALIDATED;
+    }
+    live++;
+    *out = (CUgraph)g;
+    return CUDA_SUCCESS;
+}
+
+/* Takes the work over from the graph. */
+CUresult cuGraphInstantiateWithFlags(CUgraphExec *out, CUgraph from, unsigned long long flags) {
+    MAY_FAIL;
+    graph *g = (graph *)from, *exec = calloc(1, sizeof *exec);
+    if (!exec || flags) return CUDA_ERROR_INVALID_VALUE;
+    *exec = *g;
+    *g = (graph){0};
+    live++;
+    *out = (CUgraphExec)exec;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuGraphDestroy(CUgraph g) {
+    live--;
+    drop((graph *)g);
+    MAY_FAIL;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuGraphLaunch(CUgraphExec what, CUstream s) {
+    graph *g = (graph *)what;
+    if (s->capture) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+    MAY_FAIL;
+    for (int i = 0; i < g->n; i++)
+        if (!g->work[i]->run(g->work[i])) return CUDA_ERROR_UNKNOWN;
+    return CUDA_SUCCESS;
+}
+
+CUresult cuGraphExecDestroy(CUgraphExec g) {
+    live--;
+    drop((graph *)g);
+    MAY_FAIL;
+    return CUDA_SUCCESS;
+}

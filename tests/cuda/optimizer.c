@@ -1,0 +1,93 @@
+/* tests/cuda/optimizer.c -- the kernels of the flat optimisers against dist/optimizer.c, bit for bit. */
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rng.h"
+#include "compute/cuda/kernel.h"
+#include "compute/cuda/optimizer.h"
+#include "dist/optimizer.h"
+#include "shim.h"
+
+enum { COUNT = 4 * 1024 + 7, UPDATES = 5 };
+
+typedef struct arena {
+    _Alignas(64) float p[COUNT + 1], g[COUNT + 1], m[COUNT + 1], v[COUNT + 1], e[COUNT + 1];
+} arena;
+static arena cpu, gpu;
+
+static void draw(float *to, uint64_t key) {
+    const gd_rng r = {3, GD_PURPOSE_TEST, 1};
+    static float room[COUNT + 8];
+    gd_rng_normal(&r, key, 0, COUNT, room);
+    memcpy(to, room, COUNT * sizeof *to);
+}
+
+_Static_assert(offsetof(gd_kernel_update, momentum) - offsetof(gd_kernel_update, rate) ==
+                   offsetof(gd_optimizer_numbers, momentum),
+               "a kernel gets dist's numbers as they are");
+
+static gd_kernel_update numbers(const gd_optimizer_spec *s, int64_t step, double clip) {
+    gd_optimizer_numbers n = gd_optimizer_numbers_of(s, step, step, 0.125, clip);
+    gd_kernel_update u = {.count = COUNT, .average = 0.9f};
+    memcpy(&u.rate, &n, sizeof n);
+    return u;
+}
+
+static bool same(const char *what, const float *a, const float *b) {
+    for (int i = 0; i < COUNT + 1; i++)
+        if (memcmp(&a[i], &b[i], sizeof *a)) {
+            printf("FAIL %s[%d]: %a on the CPU, %a\n", what, i, (double)a[i], (double)b[i]);
+            return false;
+        }
+    return true;
+}
+
+static int check(const char *name, gd__cu_rule rule, const gd_optimizer_spec *s, double clip, bool average) {
+    gd__cu_kernels k = {0};
+    int index;
+    if (gd__cu_optimizer(&k, rule, average, &index) != GD_OK) return 1;
+    shim_collect(&k);
+    shim_fn f = shim_find(k.list[index].name);
+    memset(&cpu, 0, sizeof cpu);
+    draw(cpu.p, 1);
+    memcpy(&gpu, &cpu, sizeof gpu);
+    for (int64_t i = 1; i <= UPDATES; i++) {
+        draw(cpu.g, 10 + (uint64_t)i);
+        memcpy(gpu.g, cpu.g, sizeof gpu.g);
+        gd_kernel_update u = numbers(s, i, clip);
+        bool moments = gd_optimizer_moments(s) > 0;
+        gd_optimizer_update(s, i, i, 0.125, clip, COUNT, cpu.p, cpu.g,
+                            s->kind == GD_SGD && !moments ? NULL
+                            : s->kind == GD_ADAM          ? cpu.m
+                                                          : cpu.v,
+                            cpu.v);
+        for (int j = 0; average && j < COUNT; j++) cpu.e[j] = u.average * cpu.e[j] + (1 - u.average) * cpu.p[j];
+        void *arg[] = {&u, gpu.p, gpu.g, gpu.m, gpu.v, gpu.e};
+        shim_reverse(i & 1);
+        shim_run(f, gd__cu_optimizer_grid(COUNT), arg);
+    }
+    bool good = same("p", cpu.p, gpu.p) & same("m", cpu.m, gpu.m) & same("v", cpu.v, gpu.v) & same("e", cpu.e, gpu.e);
+    printf("%-10s clip %g%s: %s\n", name, clip, average ? ", average" : "", good ? "ok" : "FAIL");
+    gd__cu_kernels_free(&k);
+    return !good;
+}
+
+int main(void) {
+    const gd_optimizer_spec adam = {
+        .kind = GD_ADAM, .lr = 2e-3, .beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
+    const gd_optimizer_spec rms = {.kind = GD_RMSPROP, .lr = 5e-3, .alpha = 0.99, .eps = 1e-8};
+    const gd_optimizer_spec moment = {
+        .kind = GD_SGD, .lr = 0.1, .momentum = 0.5, .momentum_final = 0.7, .momentum_steps = 4};
+    const gd_optimizer_spec sgd = {.kind = GD_SGD, .lr = 0.1, .decay = GD_DECAY_EXPONENTIAL, .decay_rate = 1.1};
+    int failed = 0;
+    for (int average = 0; average < 2; average++)
+        for (int clip = 0; clip < 2; clip++) {
+            failed += check("adam", GD__CU_ADAM, &adam, 0.5 * clip, average);
+            failed += check("rmsprop", GD__CU_RMSPROP, &rms, 0.5 * clip, average);
+            failed += check("momentum", GD__CU_MOMENTUM, &moment, 0.5 * clip, average);
+            failed += check("sgd", GD__CU_SGD, &sgd, 0.5 * clip, average);
+        }
+    return failed != 0;
+}

@@ -1,0 +1,64 @@
+/* tests/cuda/recipes.c -- see recipes.h. */
+#include "recipes.h"
+
+#include <glob.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "launch/setup.h"
+
+static void need(gd_status st, const char *what) {
+    if (st == GD_OK) return;
+    fprintf(stderr, "FAIL %s: %s\n", what, gd_error_message());
+    exit(1);
+}
+
+/* What its data set would say. */
+static gd_setup_data facts_of(const gd_recipe *r) {
+    bool two = !strcmp(r->topology, "paired") || !strcmp(r->topology, "two-way");
+    int side = (int)r->data.image.size;
+    gd_sample_shape image = {GD_SAMPLE_U8, side, side, (int)r->data.image.channels};
+    if (!side) image = (gd_sample_shape){GD_SAMPLE_F32, 1, 1, 2};
+    return (gd_setup_data){.parts = two ? 2 : 1, .part = {image, image}, .classes = 10};
+}
+
+static void steps_of(const char *name, const gd_gan *m, void (*step)(void *, const char *, const gd_step_graph *),
+                     void *ctx) {
+    static const gd_step_kind alternating[] = {GD_STEP_D, GD_STEP_G}, pooled[] = {GD_STEP_GD_SHARED};
+    bool has_d = gd_gan_has_step(m, GD_STEP_D);
+    const gd_step_kind *kind = has_d ? alternating : pooled;
+    for (int i = 0; i < (has_d ? 2 : 1); i++)
+        for (int penalty = 0; penalty < 2 && gd_gan_has_step(m, kind[i]); penalty++) {
+            gd_step_graph s;
+            if (!penalty && gd_gan_get_spec(m)->penalty.every <= 1) continue;
+            need(gd_gan_step(m, kind[i], penalty, 1, &s), name);
+            step(ctx, name, &s);
+            gd_step_graph_free(&s);
+        }
+}
+
+int recipes_each(const char *only, void (*step)(void *, const char *, const gd_step_graph *), void *ctx) {
+    const char *source = getenv("GANDIST_SOURCE_DIR");
+    char pattern[1024];
+    int count = 0;
+    glob_t g;
+    snprintf(pattern, sizeof pattern, "%s/recipes/%s.yaml", source ? source : ".", only ? only : "*");
+    if (glob(pattern, 0, NULL, &g)) return 0;
+    for (size_t i = 0; i < g.gl_pathc; i++, count++) {
+        const gd_recipe_opts o = {0};
+        gd_recipe *r = NULL;
+        gd_setup s;
+        gd_gan *m = NULL;
+        need(gd_recipe_load(g.gl_pathv[i], &o, &r), g.gl_pathv[i]);
+        gd_setup_data facts = facts_of(r);
+        need(gd_setup_train(r, &facts, &s), r->name);
+        need(gd_gan_new(&s.config.gan, &m), r->name);
+        steps_of(r->name, m, step, ctx);
+        gd_gan_free(m);
+        gd_setup_free(&s);
+        gd_recipe_free(r);
+    }
+    globfree(&g);
+    return count;
+}
