@@ -48,9 +48,10 @@ static bool probe(char *text, size_t room) {
     bool works = false;
     if (!p) snprintf(text, room, "%.400s is no plug-in of gandist: it has no %s", path, GD_CUDA_PLUGIN_SYMBOL);
     else if (p->interface != GD_CUDA_PLUGIN_INTERFACE || strcmp(p->version, GANDIST_VERSION) != 0)
-        snprintf(text, room,
-                 "%.400s is of gandist %.40s (interface %d), this program is %s (interface %d); install both from one build",
-                 path, p->version, p->interface, GANDIST_VERSION, GD_CUDA_PLUGIN_INTERFACE);
+        snprintf(
+            text, room,
+            "%.400s is of gandist %.40s (interface %d), this program is %s (interface %d); install both from one build",
+            path, p->version, p->interface, GANDIST_VERSION, GD_CUDA_PLUGIN_INTERFACE);
     else works = p->probe(0, text, room);
     dlclose(h);
     return works;

@@ -91,8 +91,8 @@ void gd_start_table_print(const gd_start_facts *f, FILE *out) {
     gd_build_id(build);
     fprintf(out, "%s: %s\n", f->recipe->name, gd_dataset_describe(f->data));
     print_networks(f, out);
-    fprintf(out, "%-*s%d rank%s on %d host%s, device %s\n", LABEL, "world", ranks, s_of(ranks), hosts,
-            s_of(hosts), f->device);
+    fprintf(out, "%-*s%d rank%s on %d host%s, device %s\n", LABEL, "world", ranks, s_of(ranks), hosts, s_of(hosts),
+            f->device);
     print_hosts(f->layout, out);
     print_batch(f, out);
     print_communication(f, out);
