@@ -178,6 +178,16 @@ ALWAYS void output_weights_m(const int m, const int taps, const gd__wino_shape *
 
 /* ---- weights ---- */
 
+#ifndef GD__WCOLUMNS
+/* o[i]: lane i of every vector. */
+ALWAYS void store_columns(const vector v[LANES], float o[LANES][LANES]) {
+    float square[LANES][LANES];
+    for (int a = 0; a < LANES; a++) store(square[a], v[a]);
+    for (int a = 0; a < LANES; a++)
+        for (int b = 0; b < LANES; b++) o[a][b] = square[b][a];
+}
+#endif
+
 /* Columns are filters: LANES filters by LANES channels of a tap are transposed, then transformed. */
 typedef float tap_block[MAX_TAPS][MAX_TAPS][LANES][LANES]; /* [tap][channel][filter] */
 
@@ -186,14 +196,12 @@ ALWAYS void load_taps(const int taps, const gd__wino_shape *s, const float *w, i
     for (int i = 0; i < taps; i++)
         for (int j = 0; j < taps; j++) {
             int r = s->stride * i + row_phase(s, phase), v = s->stride * j + column_phase(s, phase);
-            float square[LANES][LANES];
+            vector square[LANES];
             for (int f = 0; f < LANES; f++) {
                 bool in = r < s->kernel && v < s->kernel && k + f < s->k;
-                store(square[f],
-                      in ? load(w + (((k + f) * s->kernel + r) * s->kernel + v) * s->c + c) : spread(0.0f));
+                square[f] = in ? load(w + (((k + f) * s->kernel + r) * s->kernel + v) * s->c + c) : spread(0.0f);
             }
-            for (int a = 0; a < LANES; a++)
-                for (int b = 0; b < LANES; b++) o[i][j][a][b] = square[b][a];
+            store_columns(square, o[i][j]);
         }
 }
 
@@ -235,15 +243,17 @@ ALWAYS void weights_data_m(const int m, const int taps, const gd__wino_shape *s,
 
 /* ---- products ---- */
 
-/* c [rows][columns] (+)= a [rows][depth] b [depth][columns]; a(i, l) = a[i a_row + l a_depth]. */
+/* c [rows][columns] (+)= a [rows][depth] b [depth][columns]; a(i, l) = a[i a_row + l a_depth]. Meanwhile brings
+ * ahead_step floats a step of depth from `ahead` on near, for a later call. */
 ALWAYS void kernel(int64_t depth, const float *a, int64_t a_row, int64_t a_depth, const float *b, int64_t b_depth,
-                   const bool add, float *c, int64_t c_row) {
+                   const bool add, float *c, int64_t c_row, const float *ahead, int64_t ahead_step) {
     vector sum[GD__WROWS][GD__WVECTORS];
     for (int i = 0; i < GD__WROWS; i++)
         for (int j = 0; j < GD__WVECTORS; j++) sum[i][j] = add ? load(c + i * c_row + j * LANES) : spread(0.0f);
     for (int64_t l = 0; l < depth; l++) {
         vector row[GD__WVECTORS];
         for (int j = 0; j < GD__WVECTORS; j++) row[j] = load(b + l * b_depth + j * LANES);
+        __builtin_prefetch(ahead + l * ahead_step);
         for (int i = 0; i < GD__WROWS; i++) {
             vector f = spread(a[i * a_row + l * a_depth]);
             for (int j = 0; j < GD__WVECTORS; j++) sum[i][j] = fma3(f, row[j], sum[i][j]);
@@ -253,20 +263,30 @@ ALWAYS void kernel(int64_t depth, const float *a, int64_t a_row, int64_t a_depth
         for (int j = 0; j < GD__WVECTORS; j++) store(c + i * c_row + j * LANES, sum[i][j]);
 }
 
+/* Panels of U come from far: while one is used, each call fetches its share of the next. */
 static void product(const float *v, int64_t v_step, const float *u, int64_t panel_step, int64_t depth, int64_t room,
                     int64_t wide, float *m, int64_t m_step) {
-    for (int64_t j = 0; j < wide; j += COLUMNS)
-        for (int64_t i = 0; i < room; i += GD__WROWS)
-            kernel(depth, v + i * v_step, v_step, 1, u + j / COLUMNS * panel_step, COLUMNS, false, m + i * m_step + j,
-                   m_step);
+    int64_t calls = room / GD__WROWS, step = calls < COLUMNS ? COLUMNS / (calls ? calls : 1) : 1;
+    for (int64_t j = 0; j < wide; j += COLUMNS) {
+        const float *panel = u + j / COLUMNS * panel_step, *next = j + COLUMNS < wide ? panel + panel_step : panel;
+        for (int64_t i = 0; i < calls; i++)
+            kernel(depth, v + i * GD__WROWS * v_step, v_step, 1, panel, COLUMNS, false, m + i * GD__WROWS * m_step + j,
+                   m_step, next + i * depth * COLUMNS / calls, step);
+    }
 }
 
+/* d is large: the rows of the next call are fetched in this one. */
 static void outer(const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t count, int64_t n_rows,
                   int64_t wide, bool add, float *d, int64_t d_step) {
     for (int64_t j = 0; j < wide; j += COLUMNS)
-        for (int64_t i = 0; i < n_rows; i += GD__WROWS)
-            if (add) kernel(count, a + i, 1, a_step, b + j, b_step, true, d + i * d_step + j, d_step);
-            else kernel(count, a + i, 1, a_step, b + j, b_step, false, d + i * d_step + j, d_step);
+        for (int64_t i = 0; i < n_rows; i += GD__WROWS) {
+            float *to = d + i * d_step + j;
+            if (add) {
+                const float *next = i + GD__WROWS < n_rows ? to + GD__WROWS * d_step : d + j + COLUMNS;
+                for (int r = 0; r < GD__WROWS; r++) __builtin_prefetch(next + r * d_step, 1);
+                kernel(count, a + i, 1, a_step, b + j, b_step, true, to, d_step, to, 0);
+            } else kernel(count, a + i, 1, a_step, b + j, b_step, false, to, d_step, to, 0);
+        }
 }
 
 #include "compute/cpu/small_template.h"

@@ -307,6 +307,20 @@ static void test_small_refuses(void **state) {
         }
 }
 
+/* Every set above is one that this processor has: say so where the widest was only compiled. */
+static void test_avx512_ran(void **state) {
+    (void)state;
+    const gd__wino_kernels *set[3];
+    gd__wino_usable(set);
+    if (strcmp(set[0]->name, "avx512")) {
+        print_message("this processor has no AVX-512: those kernels were compiled and not run\n");
+        skip();
+    }
+    for (int i = 0; i < rows; i++)
+        if (strstr(table[i].name, "avx512")) return;
+    fail_msg("no case ran with AVX-512");
+}
+
 static int print_table(void **state) {
     (void)state;
     printf("%-48s %9s %8s %5s\n", "implementation", "error", "limit", "cases");
@@ -316,8 +330,8 @@ static int print_table(void **state) {
 }
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_wino), cmocka_unit_test(test_thin),
-                                       cmocka_unit_test(test_small), cmocka_unit_test(test_many_threads),
-                                       cmocka_unit_test(test_small_refuses)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_wino),          cmocka_unit_test(test_thin),
+                                       cmocka_unit_test(test_small),         cmocka_unit_test(test_many_threads),
+                                       cmocka_unit_test(test_small_refuses), cmocka_unit_test(test_avx512_ran)};
     return cmocka_run_group_tests(tests, NULL, print_table);
 }
