@@ -4,8 +4,9 @@
  * network: dcgan, unet, patchgan, resnet, critic, bf16 (dcgan's layers), groups; none: all. timed: implementations
  * are chosen by timing (choice.h) and the times of all candidates, taken in turns, end the output.
  * Prints nominal GFLOP/s (padding counted, all multiplications of a direct convolution), their share of the peak (a
- * large matrix product; more than all of it where Winograd multiplies less), the floor by it, and GB/s (each tensor of a group counted once). The best of many
- * runs, as other work on a machine only ever adds; even so compare only numbers of one run. */
+ * large matrix product; more than all of it where Winograd multiplies less), the floor by it, and GB/s (each tensor of
+ * a group counted once). The best of many runs, as other work on a machine only ever adds; even so compare only numbers
+ * of one run. */
 #include <stdio.h>
 #include <time.h>
 
@@ -271,6 +272,7 @@ int main(int argc, char **argv) {
     gd__choice_allow(600);
     char version[64];
     gd_dnnl_version(version, sizeof version);
+    gd__threads_enter(gd__threads_wanted());
     peak = peak_rate();
     printf("%s, %d threads, peak %.1f GFLOP/s\n", version, gd__threads_wanted(), 1e-9 * peak);
     if (wanted("groups", argc, argv)) groups(batch);

@@ -8,8 +8,10 @@ input, one per iteration, so that another program's iterations can be interleave
            pix2pix   U-Net-256, PatchGAN 70, L1, dropout, batch 1                        (Isola et al. 2017)
            cyclegan  ResNet-9, PatchGAN 70, cycle, identity, pool of 50; 128 px, batch 1 (Zhu et al. 2017)
 
-Networks, losses and order of steps are those of the public code. Tuned: channels_last, D frozen in the G step where the
-public code does not, foreach Adam, gradients set to None.
+Networks, losses and order of steps are those of the public code. --with names what is tuned, separated by commas:
+channels_last; freeze (D in the G step, where the public code does not); foreach, fused (Adam); flush (subnormal numbers to zero); compile (torch.compile of the networks; WGAN-GP's critic stays
+as it is for the penalty, which needs a second derivative). What a process is started with, as its malloc, belongs
+to tests/bench/compare.
 """
 import argparse
 import random
@@ -122,15 +124,15 @@ class Work:
 
     def __init__(self, a, generators, discriminators, lr=2e-4, betas=(0.5, 0.999)):
         self.a = a
-        self.layout = torch.channels_last if a.tuned else torch.contiguous_format
-        self.g = [self.place(n) for n in generators]
-        self.d = [self.place(n) for n in discriminators]
-        self.opt_g, self.opt_d = [
-            torch.optim.Adam([p for n in nets for p in n.parameters()], lr=lr, betas=betas,
-                             **({"foreach": True} if a.tuned else {})) for nets in (self.g, self.d)]
+        self.layout = torch.channels_last if a.has("channels_last") else torch.contiguous_format
+        adam = {word: True for word in ("foreach", "fused") if a.has(word)}
+        self.g, self.opt_g = self.place(generators, lr=lr, betas=betas, **adam)
+        self.d, self.opt_d = self.place(discriminators, lr=lr, betas=betas, **adam)
 
-    def place(self, net):
-        return net.apply(init).to(memory_format=self.layout)
+    def place(self, nets, **adam):
+        nets = [n.apply(init).to(memory_format=self.layout) for n in nets]
+        opt = torch.optim.Adam([p for n in nets for p in n.parameters()], **adam)
+        return [torch.compile(n) for n in nets] if self.a.has("compile") else nets, opt
 
     def images(self, n, size):
         return torch.rand(n, 3, size, size).mul_(2).sub_(1).contiguous(memory_format=self.layout)
@@ -141,7 +143,7 @@ class Work:
         return y.float()
 
     def clear(self, opt):
-        opt.zero_grad(set_to_none=self.a.tuned)
+        opt.zero_grad()
 
     def train_d(self, on):
         for net in self.d:
@@ -164,7 +166,7 @@ class Dcgan(Work):
         bce(self.forward(d, fake.detach()).view(-1), self.zeros).backward()
         self.opt_d.step()
         t1 = time.perf_counter()
-        if self.a.tuned:
+        if self.a.has("freeze"):
             self.train_d(False)
         self.clear(self.opt_g)
         bce(self.forward(d, fake).view(-1), self.ones).backward()
@@ -185,7 +187,7 @@ class WganGp(Work):
         with torch.no_grad():
             fake = self.forward(g, torch.randn(self.n, 128, 1, 1))
         between = torch.lerp(self.real, fake, torch.rand(self.n, 1, 1, 1)).requires_grad_(True)
-        slope, = torch.autograd.grad(self.forward(d, between).sum(), between, create_graph=True)
+        slope, = torch.autograd.grad(self.forward(getattr(d, "_orig_mod", d), between).sum(), between, create_graph=True)
         penalty = 10 * (slope.flatten(1).norm(2, dim=1) - 1).square().mean()
         (self.forward(d, fake).mean() - self.forward(d, self.real).mean() + penalty).backward()
         self.opt_d.step()
@@ -279,15 +281,21 @@ def main():
     a.add_argument("--work", choices=works, default="dcgan")
     a.add_argument("--threads", type=int, default=2)
     a.add_argument("--batch", type=int, default=0)
-    a.add_argument("--tuned", action="store_true")
+    a.add_argument("--with", dest="words", default="")
     a.add_argument("--bf16", action="store_true")
     a = a.parse_args()
+    words = set(filter(None, a.words.split(",")))
+    unknown = words - {"channels_last", "freeze", "foreach", "fused", "flush", "compile"}
+    if unknown:
+        sys.exit("torch_step: --with %s: not known" % ",".join(unknown))
+    a.has = words.__contains__
     torch.set_num_threads(a.threads)
+    torch.set_flush_denormal(a.has("flush"))
     torch.manual_seed(1)
     work = works[a.work](a)
     for _ in range(2):
         work.step()
-    print("ready", torch.__version__, flush=True)
+    print("ready", torch.__version__, torch.backends.cpu.get_cpu_capability(), flush=True)
     for _ in sys.stdin:
         d, g = work.step()
         print("seconds %.6f %.6f %.6f" % (d, g, d + g), flush=True)
