@@ -72,6 +72,8 @@ gd_status gd_device_choose(const char *wanted, gd_device *out) {
     if (cuda && works)
         GD_FAIL(UNSUP, "--device cuda: %s works, but training on it is not in this version; use --device cpu", gpu);
     if (cuda) GD_FAIL(UNSUP, "--device cuda: CUDA cannot be used: %s; or use --device cpu", gpu);
+    char *detail = strstr(gpu, ": cuda: "); /* which library, and what to do: for who wanted a GPU */
+    if (detail) *detail = '\0';
     snprintf(out->text, sizeof out->text,
              works ? "cpu (%s works, but training on it is not in this version)" : "cpu (%s)", gpu);
     return GD_OK;
