@@ -6,21 +6,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "launch/setup.h"
+#include "tests/recipe_facts.h"
 
 static void need(gd_status st, const char *what) {
     if (st == GD_OK) return;
     fprintf(stderr, "FAIL %s: %s\n", what, gd_error_message());
     exit(1);
-}
-
-/* What its data set would say. */
-static gd_setup_data facts_of(const gd_recipe *r) {
-    bool two = !strcmp(r->topology, "paired") || !strcmp(r->topology, "two-way");
-    int side = (int)r->data.image.size;
-    gd_sample_shape image = {GD_SAMPLE_U8, side, side, (int)r->data.image.channels};
-    if (!side) image = (gd_sample_shape){GD_SAMPLE_F32, 1, 1, 2};
-    return (gd_setup_data){.parts = two ? 2 : 1, .part = {image, image}, .classes = 10};
 }
 
 static void steps_of(const char *name, const gd_gan *m, void (*step)(void *, const char *, const gd_step_graph *),

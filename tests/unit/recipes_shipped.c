@@ -10,7 +10,7 @@
 #include <cmocka.h>
 
 #include "base/io.h"
-#include "launch/setup.h"
+#include "tests/recipe_facts.h"
 #include "recipes/recipe.h"
 
 /* Published numbers of trained parameters (../shared/variants.md), and what our smaller networks have. */
@@ -51,15 +51,6 @@ static gd_recipe *load(const char *path, const char *set) {
     gd_recipe *r = NULL;
     if (gd_recipe_load(path, &o, &r) != GD_OK) fail_msg("%s", gd_error_message());
     return r;
-}
-
-/* What its data set would say. */
-static gd_setup_data facts_of(const gd_recipe *r) {
-    bool two = !strcmp(r->topology, "paired") || !strcmp(r->topology, "two-way");
-    int side = (int)r->data.image.size;
-    gd_sample_shape image = {GD_SAMPLE_U8, side, side, (int)r->data.image.channels};
-    if (!side) image = (gd_sample_shape){GD_SAMPLE_F32, 1, 1, 2};
-    return (gd_setup_data){.parts = two ? 2 : 1, .part = {image, image}, .classes = 10};
 }
 
 static gd_gan *build(const gd_recipe *r, gd_setup *s) {
