@@ -129,11 +129,29 @@ static void gather_patch(const patch *p, const float *from, float *out) {
     }
 }
 
+/* Rows that follow each other in memory: a column is written in one go, four numbers at a time. */
+static inline void scatter_columns(const patch *p, int64_t columns, const float *in, float *to) {
+    for (int64_t c = 0; c < columns; c++, in++, to += p->stride) {
+        const float *from = in;
+        int64_t r = 0;
+        for (; r + 4 <= p->rows; r += 4, from += 4 * columns) {
+            const float four[4] = {from[0], from[columns], from[2 * columns], from[3 * columns]};
+            memcpy(to + r, four, sizeof four);
+        }
+        for (; r < p->rows; r++, from += columns) to[r] = *from;
+    }
+}
+
+static inline void scatter_known(const patch *p, int64_t columns, const float *in, float *to) {
+    if (p->row_stride == 1) scatter_columns(p, columns, in, to);
+    else scatter_rows(p, columns, in, to);
+}
+
 static void scatter_patch(const patch *p, const float *in, float *to) {
     switch (p->columns) {
-    case 9: scatter_rows(p, 9, in, to); break;
-    case 16: scatter_rows(p, 16, in, to); break;
-    default: scatter_rows(p, p->columns, in, to);
+    case 9: scatter_known(p, 9, in, to); break;
+    case 16: scatter_known(p, 16, in, to); break;
+    default: scatter_known(p, p->columns, in, to);
     }
 }
 

@@ -12,7 +12,7 @@ static mem_node *node_of(const char *path) {
 }
 
 static const char *file_of(int64_t step, const char *name) {
-    static char path[8][256];
+    static char path[8][GD__PATH];
     static int next;
     next = (next + 1) % 8;
     snprintf(path[next], sizeof path[next], "%s/%s", sim_path(step), name);

@@ -157,7 +157,7 @@ static void a_save_looks_at_what_it_commits(void **state) {
 /* ---- what recovering believes ---- */
 
 static void damage_a_tensor_in(const char *folder) {
-    char path[256];
+    char path[GD__PATH + 64];
     snprintf(path, sizeof path, "%s/shard-0001-of-0002.safetensors", folder);
     mem_node *f = &mem.node[mem_find(path)];
     f->data[f->size - 1] ^= 1;
