@@ -3,6 +3,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/memory.h"
 #include "compute/plan.h"
 
 enum { BAND = 64, BAND_BYTE = 0xA5, DEAD_BYTE = 0xFF }; /* a float or double of 0xFF bytes is a NaN */
@@ -30,7 +31,7 @@ struct gd_instance {
 /* NULL: no memory. */
 static void *new_arena(const gd_program *p, size_t bytes) {
     void *arena = NULL;
-    if (!p->executor->alloc) return aligned_alloc(GD__ALIGN, bytes);
+    if (!p->executor->alloc) return gd_memory_alloc(bytes);
     return p->executor->alloc(bytes, &arena) == GD_OK ? arena : NULL;
 }
 

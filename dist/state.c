@@ -4,15 +4,13 @@
 #include <time.h>
 
 #include "base/hash.h"
+#include "base/memory.h"
 #include "base/rng.h"
 #include "dist/trainer.h"
 
-enum { ALIGN = 64 };
-
 void *gd__aligned(size_t bytes) {
-    size_t whole = (bytes + ALIGN - 1) / ALIGN * ALIGN;
-    void *p = aligned_alloc(ALIGN, whole ? whole : ALIGN);
-    if (p) memset(p, 0, whole ? whole : ALIGN);
+    void *p = gd_memory_alloc(bytes);
+    if (p) memset(p, 0, bytes);
     return p;
 }
 

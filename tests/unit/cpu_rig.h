@@ -12,6 +12,7 @@
 // cmocka wants the headers above first
 #include <cmocka.h>
 
+#include "base/memory.h"
 #include "base/rng.h"
 #include "compute/build.h"
 #include "compute/cpu/cpu.h"
@@ -33,8 +34,8 @@ typedef struct rig {
     } while (0)
 
 static inline void *rig_alloc(size_t bytes) {
-    void *p = NULL;
-    assert_int_equal(posix_memalign(&p, 64, bytes ? bytes : 1), 0);
+    void *p = gd_memory_alloc(bytes);
+    assert_non_null(p);
     memset(p, 0xff, bytes); /* NaN in every float: nothing may be read before it is written */
     return p;
 }
