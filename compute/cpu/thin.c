@@ -191,7 +191,8 @@ static void outer_part(const gd__thin *t, const float *thin, const float *wide, 
         }
         for (int64_t q = 0; q < t->w; q++)
             memset(patch + q * step + t->taps, 0, (size_t)(n_rows - t->taps) * sizeof *patch);
-        k->outer(patch, step, wide + i * t->w * t->wide, t->wide, t->w, n_rows, t->wide, i > first, d, t->wide);
+        k->outer(patch, step, wide + i * t->w * t->wide, t->wide, k->columns, t->w, n_rows, t->wide, i > first, d,
+                 t->wide);
     }
 }
 

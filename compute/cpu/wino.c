@@ -82,6 +82,22 @@ static int64_t m_step(const gd__wino *x) {
     return (x->pass == GD_DNNL_FORWARD ? s->k_wide : x->pass == GD_DNNL_BACKWARD_DATA ? s->c_wide : s->k) + WINO_PAD;
 }
 
+/* V with `room` tiles a point. */
+static gd__wino_place rows_of(const gd__wino *x, int64_t room) {
+    return (gd__wino_place){.point = room * v_step(x), .tile = v_step(x), .width = INT32_MAX};
+}
+
+/* V and M of the weight pass, in panels of `width` channels. */
+static gd__wino_place panels_of(const gd__wino_shape *s, int64_t channels, int64_t width) {
+    int64_t panel = s->block * width;
+    return (gd__wino_place){
+        .point = gd__wino_up(channels, width) / width * panel, .tile = width, .panel = panel, .width = width};
+}
+static gd__wino_place x_panels(const gd__wino *x) {
+    return panels_of(&x->shape, x->shape.phases * x->shape.c, x->kernels->columns);
+}
+static gd__wino_place dy_panels(const gd__wino *x) { return panels_of(&x->shape, x->shape.k, ROW_BLOCK); }
+
 /* Kernel 3 at stride 2 has no tap 3: the phases that would need it contribute nothing to the points at
  * infinity (data pass: at 0, as taps are flipped there). Returns how many of the leading channels count
  * (phases are ordered rows first). */
@@ -156,10 +172,13 @@ static void plan_bytes(gd__wino *x) {
     size_t columns = x->pass == GD_DNNL_FORWARD         ? (size_t)(s->phases * s->c * s->k_wide)
                      : x->pass == GD_DNNL_BACKWARD_DATA ? (size_t)(s->phases * s->k * s->c_wide)
                                                         : (size_t)(gd__wino_up(s->k, (int64_t)rows) * v_step(x));
+    bool weights = x->pass == GD_DNNL_BACKWARD_WEIGHTS;
+    int64_t v = weights ? x_panels(x).point : s->block * v_step(x),
+            m = weights ? dy_panels(x).point : s->block * m_step(x);
     x->u_bytes = gd__align64(points * columns * f + slack);
-    x->v_bytes = gd__align64(points * (size_t)(s->block * v_step(x)) * f + slack);
-    x->m_bytes = gd__align64(points * (size_t)(s->block * m_step(x)) * f + slack);
-    x->scratch_bytes = x->u_bytes + (x->v_bytes + x->m_bytes) * (x->pass == GD_DNNL_BACKWARD_WEIGHTS ? 1 : threads);
+    x->v_bytes = gd__align64(points * (size_t)v * f + slack);
+    x->m_bytes = gd__align64(points * (size_t)m * f + slack);
+    x->scratch_bytes = x->u_bytes + (x->v_bytes + x->m_bytes) * (weights ? 1 : threads);
 }
 
 /* tile: its outputs in a dimension; 0: as the map suggests. */
@@ -214,7 +233,7 @@ static void forward_block(const job *j, int64_t first, int64_t count) {
     const gd__wino_kernels *k = j->x->kernels;
     const gd__wino_shape *s = &j->x->shape;
     int64_t vs = v_step(j->x), ms = m_step(j->x), room = gd__wino_up(count, k->rows), depth = depth_of(j->x);
-    k->input_forward(s, j->in, first, count, room, j->v);
+    k->input_forward(s, j->in, first, count, rows_of(j->x, room), j->v);
     clear_rest(j, count, room);
     for (int point = 0; point < s->points; point++)
         k->product(j->v + point * room * vs, vs, j->u + point * depth * s->k_wide, depth * k->columns,
@@ -227,7 +246,7 @@ static void data_block(const job *j, int64_t first, int64_t count) {
     const gd__wino_shape *s = &j->x->shape;
     int64_t vs = v_step(j->x), ms = m_step(j->x), room = gd__wino_up(count, k->rows);
     for (int phase = 0; phase < s->phases; phase++) {
-        k->input_data(s, j->in, phase, first, count, room, j->v);
+        k->input_data(s, j->in, phase, first, count, rows_of(j->x, room), j->v);
         clear_rest(j, count, room);
         for (int point = 0; point < s->points; point++)
             k->product(j->v + point * room * vs, vs, j->u + (phase * s->points + point) * s->k * s->c_wide,
@@ -303,8 +322,8 @@ static void run_panels(const job *j) {
         clear_rest(j, s->tiles, all);
 #pragma omp for schedule(static)
         for (int64_t t = 0; t < s->tiles; t++)
-            if (forward) k->input_forward(s, j->in, t, 1, all, j->v + t * vs);
-            else k->input_data(s, j->in, phase, t, 1, all, j->v + t * vs);
+            if (forward) k->input_forward(s, j->in, t, 1, rows_of(j->x, all), j->v + t * vs);
+            else k->input_data(s, j->in, phase, t, 1, rows_of(j->x, all), j->v + t * vs);
 #pragma omp for schedule(dynamic, 1)
         for (int64_t g = 0; g < (panels + j->x->group - 1) / j->x->group; g++) one_group(j, phase, g);
     }
@@ -312,25 +331,27 @@ static void run_panels(const job *j) {
 
 /* ---- weights ---- */
 
-/* Rows [row, row + rows) of d of one point. in: x, w: dy. */
+/* Rows [row, row + rows) of d of one point; row: of a panel's first. in: x, w: dy. */
 static void add_products(const job *j, int point, int64_t row, int64_t rows, int64_t count, bool add) {
     const gd__wino_kernels *k = j->x->kernels;
     const gd__wino_shape *s = &j->x->shape;
-    int64_t vs = v_step(j->x), ms = m_step(j->x), d_rows = gd__wino_up(s->k, k->rows);
-    k->outer(j->m + point * s->block * ms + row, ms, j->v + point * s->block * vs, vs, count, rows,
-             depth_at(j->x, point, 0), add, j->u + (point * d_rows + row) * vs, vs);
+    const gd__wino_place x = x_panels(j->x), dy = dy_panels(j->x);
+    int64_t vs = v_step(j->x), d_rows = gd__wino_up(s->k, k->rows);
+    k->outer(j->m + point * dy.point + row / ROW_BLOCK * dy.panel, dy.tile, j->v + point * x.point, x.tile, x.panel,
+             count, rows, depth_at(j->x, point, 0), add, j->u + (point * d_rows + row) * vs, vs);
 }
 
 static void run_weights(const job *j) {
     const gd__wino_kernels *k = j->x->kernels;
     const gd__wino_shape *s = &j->x->shape;
+    const gd__wino_place x = x_panels(j->x), dy = dy_panels(j->x);
     int64_t d_rows = gd__wino_up(s->k, k->rows), blocks = (d_rows + ROW_BLOCK - 1) / ROW_BLOCK;
     for (int64_t first = 0; first < s->tiles; first += s->block) {
         int64_t count = s->tiles - first < s->block ? s->tiles - first : s->block;
 #pragma omp for schedule(static)
         for (int64_t t = 0; t < count; t++) {
-            k->input_forward(s, j->in, first + t, 1, s->block, j->v + t * v_step(j->x));
-            k->input_weights(s, j->w, first + t, 1, s->block, j->m + t * m_step(j->x));
+            k->input_forward(s, j->in, first + t, 1, x, j->v + t * x.tile);
+            k->input_weights(s, j->w, first + t, 1, dy, j->m + t * dy.tile);
         }
 #pragma omp for schedule(static)
         for (int64_t t = 0; t < s->points * blocks; t++) {

@@ -37,9 +37,16 @@ typedef struct gd__wino_columns {
     int64_t step, first, end;
 } gd__wino_columns;
 
-/* The loops of one instruction set. V: transformed inputs [point][tile][channels + WINO_PAD]; M: products,
- * likewise; U: transformed weights [point][panel of `columns`][depth]. first, count: tiles of the image
- * batch. room: tiles that a point has in V and M. *_step: floats from one point (tile) to the next. */
+/* Where transformed inputs lie: channel c of a tile at tile * t + panel * (c / width) + c % width of its point. Of a
+ * product with rows of V, a tile's channels follow each other (one panel holds all); of the weight pass, which reads all
+ * tiles for a few channels, those of a panel do. */
+typedef struct gd__wino_place {
+    int64_t point, tile, panel, width; /* floats from one to the next; channels of a panel */
+} gd__wino_place;
+
+/* The loops of one instruction set. V: transformed inputs [point][tile][channels + WINO_PAD] or, in the weight pass,
+ * [point][panel][tile][width]; M: products, likewise; U: transformed weights [point][panel of `columns`][depth]. first,
+ * count: tiles of the image batch. room: tiles that a point has in M. *_step: floats from one point (tile) to the next. */
 typedef struct gd__wino_kernels {
     const char *name;
     int rows, columns; /* of the product kernel */
@@ -47,18 +54,21 @@ typedef struct gd__wino_kernels {
     void (*weights_forward)(const gd__wino_shape *s, const float *w, int64_t panel, int64_t point_step, float *u);
     void (*weights_data)(const gd__wino_shape *s, const float *w, int phase, int64_t panel, int64_t point_step, float *u);
     /* x -> V, channels phase * c + channel. */
-    void (*input_forward)(const gd__wino_shape *s, const float *x, int64_t first, int64_t count, int64_t room, float *v);
+    void (*input_forward)(const gd__wino_shape *s, const float *x, int64_t first, int64_t count, gd__wino_place at,
+                          float *v);
     /* dy -> V for one phase of the data pass. */
-    void (*input_data)(const gd__wino_shape *s, const float *dy, int phase, int64_t first, int64_t count, int64_t room,
-                       float *v);
+    void (*input_data)(const gd__wino_shape *s, const float *dy, int phase, int64_t first, int64_t count,
+                       gd__wino_place at, float *v);
     /* dy -> V for the weight pass. */
-    void (*input_weights)(const gd__wino_shape *s, const float *dy, int64_t first, int64_t count, int64_t room, float *v);
+    void (*input_weights)(const gd__wino_shape *s, const float *dy, int64_t first, int64_t count, gd__wino_place at,
+                          float *v);
     /* M[tile][column] = sum over depth V[tile][] U[][column], of one point. Panels of U lie panel_step apart. */
     void (*product)(const float *v, int64_t v_step, const float *u, int64_t panel_step, int64_t depth, int64_t room,
                     int64_t wide, float *m, int64_t m_step);
-    /* d[row][column] (+)= sum over count tiles of a[tile][row] b[tile][column]; n_rows rounded up to `rows`. */
-    void (*outer)(const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t count, int64_t n_rows,
-                  int64_t wide, bool add, float *d, int64_t d_step);
+    /* d[row][column] (+)= sum over count tiles of a[tile][row] b[tile][column]; n_rows rounded up to `rows`. The columns of
+     * b are in panels of `columns`, which lie b_panel apart. */
+    void (*outer)(const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t b_panel, int64_t count,
+                  int64_t n_rows, int64_t wide, bool add, float *d, int64_t d_step);
     void (*output_forward)(const gd__wino_shape *s, const float *m, gd__wino_columns k, int64_t first, int64_t count,
                            int64_t room, float *y);
     void (*output_data)(const gd__wino_shape *s, const float *m, gd__wino_columns c, int phase, int64_t first,

@@ -58,30 +58,33 @@ ALWAYS void load_pixels(const window *d, int64_t c, const int side, const bool w
         }
 }
 
-/* All channels of a window, transformed by t: `to` [point][channel]. */
-ALWAYS void transform_window(const int m, const int taps, const transform t, const window *d, int64_t point_step,
-                             float *to) {
+ALWAYS float *channel_at(const gd__wino_place *at, float *tile, int64_t c) {
+    return tile + c / at->width * at->panel + c % at->width;
+}
+
+/* All channels of a window, transformed by t, to channels from `from` on of a tile of V. */
+ALWAYS void transform_window(const int m, const int taps, const transform t, const window *d, const gd__wino_place *at,
+                             int64_t from, float *tile) {
     const int n = m + taps - 1, side = t == A ? m : n;
     vector x[MAX_N][MAX_N], o[MAX_N][MAX_N];
     if (within(d, side))
         for (int64_t c = 0; c < d->c; c += LANES) {
             load_pixels(d, c, side, true, x);
             apply_both(m, taps, t, x, o);
-            store_points(n, o, to + c, point_step);
+            store_points(n, o, channel_at(at, tile, from + c), at->point);
         }
     else
         for (int64_t c = 0; c < d->c; c += LANES) {
             load_pixels(d, c, side, false, x);
             apply_both(m, taps, t, x, o);
-            store_points(n, o, to + c, point_step);
+            store_points(n, o, channel_at(at, tile, from + c), at->point);
         }
 }
 
 /* ---- inputs ---- */
 
 ALWAYS void input_forward_m(const int m, const int taps, const gd__wino_shape *s, const float *x, int64_t first,
-                            int64_t count, int64_t room, float *v) {
-    int64_t step = s->phases * s->c + WINO_PAD;
+                            int64_t count, gd__wino_place to, float *v) {
     for (int64_t t = 0; t < count; t++) {
         spot at = spot_of(s, first + t);
         const float *image = x + at.image * s->h * s->w * s->c;
@@ -89,34 +92,33 @@ ALWAYS void input_forward_m(const int m, const int taps, const gd__wino_shape *s
             window d = {.image = image, .h = s->h, .w = s->w, .c = s->c, .step = s->stride};
             d.row = s->stride * at.p + row_phase(s, phase) - s->pad_h;
             d.column = s->stride * at.q + column_phase(s, phase) - s->pad_w;
-            transform_window(m, taps, BT, &d, room * step, v + t * step + phase * s->c);
+            transform_window(m, taps, BT, &d, &to, phase * s->c, v + t * to.tile);
         }
     }
 }
 
 /* dx_a[j] = sum over t of dy[j - t] w[t]: the taps flipped, the window starts taps - 1 before. */
 ALWAYS void input_data_m(const int m, const int taps, const gd__wino_shape *s, const float *dy, int phase,
-                         int64_t first, int64_t count, int64_t room, float *v) {
-    int64_t step = s->k + WINO_PAD, row = gd__wino_first(s, s->pad_h, row_phase(s, phase)) - (taps - 1),
+                         int64_t first, int64_t count, gd__wino_place to, float *v) {
+    int64_t row = gd__wino_first(s, s->pad_h, row_phase(s, phase)) - (taps - 1),
             column = gd__wino_first(s, s->pad_w, column_phase(s, phase)) - (taps - 1);
     for (int64_t t = 0; t < count; t++) {
         spot at = spot_of(s, first + t);
         window d = {.image = dy + at.image * s->p * s->q * s->k, .h = s->p, .w = s->q, .c = s->k, .step = 1};
         d.row = at.p + row;
         d.column = at.q + column;
-        transform_window(m, taps, BT, &d, room * step, v + t * step);
+        transform_window(m, taps, BT, &d, &to, 0, v + t * to.tile);
     }
 }
 
 ALWAYS void input_weights_m(const int m, const int taps, const gd__wino_shape *s, const float *dy, int64_t first,
-                            int64_t count, int64_t room, float *v) {
-    int64_t step = s->k + WINO_PAD;
+                            int64_t count, gd__wino_place to, float *v) {
     for (int64_t t = 0; t < count; t++) {
         spot at = spot_of(s, first + t);
         window d = {.image = dy + at.image * s->p * s->q * s->k, .h = s->p, .w = s->q, .c = s->k, .step = 1};
         d.row = at.p;
         d.column = at.q;
-        transform_window(m, taps, A, &d, room * step, v + t * step);
+        transform_window(m, taps, A, &d, &to, 0, v + t * to.tile);
     }
 }
 
@@ -275,18 +277,20 @@ static void product(const float *v, int64_t v_step, const float *u, int64_t pane
     }
 }
 
-/* d is large: the rows of the next call are fetched in this one. */
-static void outer(const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t count, int64_t n_rows,
-                  int64_t wide, bool add, float *d, int64_t d_step) {
-    for (int64_t j = 0; j < wide; j += COLUMNS)
-        for (int64_t i = 0; i < n_rows; i += GD__WROWS) {
+/* d is large: the rows of the next call are fetched in this one, and its share of b's next panel. */
+static void outer(const float *a, int64_t a_step, const float *b, int64_t b_step, int64_t b_panel, int64_t count,
+                  int64_t n_rows, int64_t wide, bool add, float *d, int64_t d_step) {
+    const int64_t calls = (n_rows + GD__WROWS - 1) / GD__WROWS, share = count * b_step / calls;
+    for (int64_t j = 0; j < wide; j += COLUMNS, b += b_panel) {
+        const float *ahead = j + COLUMNS < wide ? b + b_panel : b;
+        for (int64_t i = 0; i < n_rows; i += GD__WROWS, ahead += share) {
             float *to = d + i * d_step + j;
-            if (add) {
-                const float *next = i + GD__WROWS < n_rows ? to + GD__WROWS * d_step : d + j + COLUMNS;
-                for (int r = 0; r < GD__WROWS; r++) __builtin_prefetch(next + r * d_step, 1);
-                kernel(count, a + i, 1, a_step, b + j, b_step, true, to, d_step, to, 0);
-            } else kernel(count, a + i, 1, a_step, b + j, b_step, false, to, d_step, to, 0);
+            const float *next = i + GD__WROWS < n_rows ? to + GD__WROWS * d_step : d + j + COLUMNS;
+            for (int r = 0; add && r < GD__WROWS; r++) __builtin_prefetch(next + r * d_step, 1);
+            if (add) kernel(count, a + i, 1, a_step, b, b_step, true, to, d_step, ahead, b_step / calls);
+            else kernel(count, a + i, 1, a_step, b, b_step, false, to, d_step, ahead, b_step / calls);
         }
+    }
 }
 
 #include "compute/cpu/small_template.h"
@@ -307,13 +311,13 @@ BY_TILE(weights_forward, (const gd__wino_shape *s, const float *w, int64_t panel
         LIST(s, w, panel, point_step, u))
 BY_TILE(weights_data, (const gd__wino_shape *s, const float *w, int phase, int64_t panel, int64_t point_step, float *u),
         LIST(s, w, phase, panel, point_step, u))
-BY_TILE(input_forward, (const gd__wino_shape *s, const float *x, int64_t first, int64_t count, int64_t room, float *v),
-        LIST(s, x, first, count, room, v))
+BY_TILE(input_forward, (const gd__wino_shape *s, const float *x, int64_t first, int64_t count, gd__wino_place at, float *v),
+        LIST(s, x, first, count, at, v))
 BY_TILE(input_data,
-        (const gd__wino_shape *s, const float *dy, int phase, int64_t first, int64_t count, int64_t room, float *v),
-        LIST(s, dy, phase, first, count, room, v))
-BY_TILE(input_weights, (const gd__wino_shape *s, const float *dy, int64_t first, int64_t count, int64_t room, float *v),
-        LIST(s, dy, first, count, room, v))
+        (const gd__wino_shape *s, const float *dy, int phase, int64_t first, int64_t count, gd__wino_place at, float *v),
+        LIST(s, dy, phase, first, count, at, v))
+BY_TILE(input_weights, (const gd__wino_shape *s, const float *dy, int64_t first, int64_t count, gd__wino_place at, float *v),
+        LIST(s, dy, first, count, at, v))
 BY_TILE(output_forward,
         (const gd__wino_shape *s, const float *m, gd__wino_columns k, int64_t first, int64_t count, int64_t room,
          float *y),
