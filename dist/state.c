@@ -9,8 +9,9 @@
 #include "dist/trainer.h"
 
 void *gd__aligned(size_t bytes) {
-    void *p = gd_memory_alloc(bytes);
-    if (p) memset(p, 0, bytes);
+    size_t whole = (bytes + GD_MEMORY_ALIGN - 1) / GD_MEMORY_ALIGN * GD_MEMORY_ALIGN; /* readers take whole lines */
+    void *p = gd_memory_alloc(whole);
+    if (p) memset(p, 0, whole);
     return p;
 }
 

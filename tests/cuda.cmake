@@ -8,7 +8,7 @@ if(GANDIST_CUDA_TEXT)
     LINK gandist::cuda_text LABELS default cuda)
   gandist_add_test(NAME cuda.text_steps SOURCES cuda/text_steps.c cuda/steps.c cuda/families.c ${cuda_text} ops/harness.c
     LINK gandist::cuda_text gandist::models LABELS default cuda TIMEOUT 300)
-  set(cuda_record cuda/record.c cuda/record_memory.c cuda/record_graph.c cuda/record_conv.c cuda/shim.c)
+  set(cuda_record cuda/record.c cuda/record_memory.c cuda/record_graph.c cuda/record_conv.c cuda/record_comm.c cuda/shim.c)
   gandist_add_test(NAME cuda.mistakes SOURCES cuda/mistakes.c ${cuda_record} LINK gandist::cuda_text LABELS default cuda)
   gandist_add_test(NAME cuda.executor SOURCES cuda/executor.c cuda/on_device.c cuda/steps.c cuda/families.c ${cuda_record} ops/harness.c
     LINK gandist::cuda_text gandist::models LABELS default cuda TIMEOUT 300)
@@ -16,33 +16,43 @@ if(GANDIST_CUDA_TEXT)
     LINK gandist::cuda_text gandist::dist LABELS default cuda)
 endif()
 if(GANDIST_CUDA_BUILD)
-  # libcuda, cuDNN and NVRTC that need no GPU (cuda/fake.h): one object under the names of all three.
+  # libcuda, cuDNN, NVRTC and NCCL that need no GPU (cuda/fake.h): one object under the names of all four.
   set(GANDIST_FAKE_CUDA ${CMAKE_CURRENT_BINARY_DIR}/fake-cuda)
-  add_library(gandist_fake_cuda SHARED cuda/fake_driver.c cuda/fake_nvrtc.c cuda/fake_cudnn.c cuda/record_conv.c cuda/shim.c)
+  add_library(gandist_fake_cuda SHARED cuda/fake_driver.c cuda/fake_nvrtc.c cuda/fake_cudnn.c cuda/fake_nccl.c cuda/record_conv.c cuda/shim.c)
   target_link_libraries(gandist_fake_cuda PRIVATE gandist::options gandist::cuda_headers gandist::compute ${CMAKE_DL_LIBS})
   target_include_directories(gandist_fake_cuda PRIVATE ${PROJECT_SOURCE_DIR})
   target_link_options(gandist_fake_cuda PRIVATE LINKER:-Bsymbolic)
   set_target_properties(gandist_fake_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${GANDIST_FAKE_CUDA} OUTPUT_NAME cuda SUFFIX .so.1)
-  foreach(name libcudnn_graph.so.9 libnvrtc.so.13)
+  foreach(name libcudnn_graph.so.9 libnvrtc.so.13 libnccl.so.2)
     add_custom_command(TARGET gandist_fake_cuda POST_BUILD VERBATIM
       COMMAND ${CMAKE_COMMAND} -E create_symlink libcuda.so.1 ${GANDIST_FAKE_CUDA}/${name})
   endforeach()
   gandist_add_test(NAME cuda.driver SOURCES cuda/driver.c cuda/on_device.c cuda/steps.c cuda/families.c ${cuda_record} ops/harness.c
     LINK gandist::cuda_host gandist::models LABELS default cuda TIMEOUT 300 ARGS ${GANDIST_FAKE_CUDA})
   add_dependencies(test_cuda.driver gandist_fake_cuda)
+  gandist_add_test(NAME cuda.tune SOURCES cuda/tune.c ops/harness.c LINK gandist::cuda_host LABELS default cuda
+    ARGS ${GANDIST_FAKE_CUDA})
+  add_dependencies(test_cuda.tune gandist_fake_cuda)
+  gandist_add_fuzz_test(NAME fuzz_cuda_plans SOURCES fuzz/cuda_plans.c LINK gandist::cuda_host
+    CORPUS fuzz/corpus/cuda_plans RUNS 20000)
+  # A libnccl that lacks functions.
+  add_library(gandist_short_nccl SHARED cuda/short_nccl.c)
+  target_link_libraries(gandist_short_nccl PRIVATE gandist::options)
+  set_target_properties(gandist_short_nccl PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/short-nccl
+    OUTPUT_NAME nccl SUFFIX .so.2)
+  gandist_add_test(NAME cuda.nccl SOURCES cuda/nccl.c ops/harness.c LINK gandist::cuda_host LABELS default cuda
+    ARGS ${GANDIST_FAKE_CUDA} ${CMAKE_CURRENT_BINARY_DIR}/short-nccl)
+  add_dependencies(test_cuda.nccl gandist_fake_cuda gandist_short_nccl)
+  find_file(GANDIST_NCCL_HEADER nccl.h PATHS ${CUDAToolkit_INCLUDE_DIRS})
+  mark_as_advanced(GANDIST_NCCL_HEADER)
+  if(GANDIST_NCCL_HEADER)
+    gandist_add_test(NAME cuda.nccl_header SOURCES cuda/nccl_header.c LINK gandist::cuda_headers LABELS default cuda)
+  endif()
   # What a GPU is needed for, and that it says so where there is none.
   gandist_add_test(NAME gpu.parity SOURCES gpu/parity.c cuda/on_device.c cuda/steps.c cuda/families.c ops/harness.c
     LINK gandist::cuda_host gandist::models LABELS gpu TIMEOUT 600)
   gandist_add_script_test(NAME cuda.gpu_run SCRIPT cuda/gpu_run.sh LABELS default cuda
     ARGS ${GANDIST_FAKE_CUDA} $<TARGET_FILE:test_gpu.parity>)
-  # A plug-in of another version, for cuda.device.
-  add_library(gandist_old_plugin MODULE cuda/old_plugin.c)
-  target_include_directories(gandist_old_plugin PRIVATE ${PROJECT_SOURCE_DIR})
-  target_link_libraries(gandist_old_plugin PRIVATE gandist::options)
-  set_target_properties(gandist_old_plugin PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/old-plugin
-    OUTPUT_NAME gandist_cuda)
-  gandist_add_script_test(NAME cuda.device SCRIPT cuda/device.sh LABELS default cuda
-    ARGS ${GANDIST_FAKE_CUDA} ${CMAKE_CURRENT_BINARY_DIR}/old-plugin)
   gandist_add_script_test(NAME cuda.configure SCRIPT cuda/configure.sh LABELS default cuda ARGS toolkit)
   gandist_add_test(NAME cuda.nvrtc SOURCES cuda/nvrtc.c cuda/recipes.c cuda/families.c ${cuda_text}
     LINK gandist::cuda_host gandist::launch gandist::recipes LABELS default cuda TIMEOUT 300 ARGS --every 9 90 80 100)

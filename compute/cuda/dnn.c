@@ -1,30 +1,17 @@
-/* compute/cuda/dnn.c -- choosing and keeping plans. See dnn.h. */
+/* compute/cuda/dnn.c -- making and keeping plans. See dnn.h. */
 #include "compute/cuda/dnn.h"
 
-#include <jansson.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
 #include "base/io.h"
-#include "compute/cuda/dnn_api.h"
+#include "compute/cuda/dnn_choose.h"
 #include "compute/cuda/library.h"
 
-enum { CONFIGS_MAX = 128, PLAN_FILE_MAX = 4 << 20, REASONS = 600 };
+enum { PLAN_FILE_MAX = 4 << 20, KEY = 320, REASONS = GD__DNN_REASONS };
 static const size_t workspace_default = (size_t)512 << 20;
-
-struct gd__dnn {
-    gd__dnn_api f;
-    void *library;
-    cudnnHandle_t handle; /* NULL: planned for a device that is not here */
-    gd__dnn_desc device;
-    char *cache;
-    uint64_t device_hash;
-    bool nondeterministic;
-    size_t workspace_max;
-};
 
 /* ---- opening ---- */
 
@@ -41,8 +28,8 @@ static gd_status open_device(gd__dnn *d, const char *json) {
     return gd__dnn_end(&b, "device properties", &d->device);
 }
 
-/* The text that a descriptor has; asked twice, since the first answer is its length. owner: caller. */
-static gd_status json_of(const gd__dnn *d, gd__dnn_desc desc, cudnnBackendAttributeName_t name, char **out) {
+/* Asked twice, since the first answer is its length. */
+gd_status gd__dnn_json(const gd__dnn *d, gd__dnn_desc desc, cudnnBackendAttributeName_t name, char **out) {
     int64_t n = 0;
     if (d->f.cudnnBackendGetAttribute(desc, name, CUDNN_TYPE_CHAR, 0, &n, NULL) != CUDNN_STATUS_SUCCESS || n <= 0)
         GD_FAIL(UNSUP, "cudnn: a descriptor gives no JSON");
@@ -57,7 +44,23 @@ static gd_status json_of(const gd__dnn *d, gd__dnn_desc desc, cudnnBackendAttrib
 }
 
 gd_status gd__dnn_device(gd__dnn *d, char **json) {
-    return json_of(d, d->device, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, json);
+    return gd__dnn_json(d, d->device, CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION, json);
+}
+
+static gd_status read_tune(gd__dnn *d, const gd__dnn_opts *o) {
+    static const struct {
+        const char *word;
+        gd__dnn_tune tune;
+    } words[] = {
+        {"", GD__DNN_HEURISTIC}, {"heuristic", GD__DNN_HEURISTIC}, {"timed", GD__DNN_TIMED}, {"all", GD__DNN_ALL}};
+    const char *is = getenv("GANDIST_CUDA_TUNE");
+    d->tune = o->tune;
+    for (size_t i = 0; i < sizeof words / sizeof *words && !d->tune; i++)
+        if (!strcmp(is ? is : "", words[i].word)) d->tune = words[i].tune;
+    if (!d->tune) GD_FAIL(USAGE, "cudnn: GANDIST_CUDA_TUNE=%s; expected heuristic, timed or all", is);
+    if (d->tune != GD__DNN_HEURISTIC && !d->handle)
+        GD_FAIL(UNSUP, "cudnn: plans for a device that is not here cannot be timed; expected heuristic");
+    return GD_OK;
 }
 
 static gd_status set_up(gd__dnn *d, const gd__dnn_opts *o) {
@@ -67,6 +70,7 @@ static gd_status set_up(gd__dnn *d, const gd__dnn_opts *o) {
     const char *text = json ? json : o->device;
     d->device_hash = gd_hash64(text, strlen(text), 0);
     free(json);
+    GD_TRY(read_tune(d, o));
     d->nondeterministic = o->nondeterministic;
     d->workspace_max = o->workspace_max ? o->workspace_max : workspace_default;
     if (!o->cache) return GD_OK;
@@ -100,264 +104,205 @@ void gd__dnn_close(gd__dnn *d) {
     if (d->library) gd__dnn_destroy(&d->f, d->device);
     if (d->handle) d->f.cudnnDestroy(d->handle);
     gd__cu_library_close(d->library);
+    gd__dnn_records_free(&d->made);
     free(d->cache);
     free(d);
 }
 
 size_t gd__dnn_version(const gd__dnn *d) { return d->f.cudnnGetVersion(); }
 
-/* ---- what an engine is ---- */
+/* ---- records: on disk, and of all that was made ---- */
 
-typedef struct engine {
-    int64_t index;
-    bool tensor_cores, down_converts, changes_order, transforms, compiles;
-} engine;
-
-/* false: they cannot be read, and nobody knows what the engine does. */
-static bool read_notes(const gd__dnn *d, gd__dnn_desc e, engine *out) {
-    cudnnBackendNumericalNote_t note[CUDNN_NUMERICAL_NOTE_TYPE_COUNT];
-    cudnnBackendBehaviorNote_t behaviour[CUDNN_BEHAVIOR_NOTE_TYPE_COUNT];
-    int64_t n = 0, m = 0;
-    if (d->f.cudnnBackendGetAttribute(e, CUDNN_ATTR_ENGINE_NUMERICAL_NOTE, CUDNN_TYPE_NUMERICAL_NOTE,
-                                      CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &n, note) != CUDNN_STATUS_SUCCESS ||
-        d->f.cudnnBackendGetAttribute(e, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE,
-                                      CUDNN_BEHAVIOR_NOTE_TYPE_COUNT, &m, behaviour) != CUDNN_STATUS_SUCCESS)
-        return false;
-    for (int64_t i = 0; i < n; i++) {
-        out->tensor_cores |= note[i] == CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
-        out->down_converts |= note[i] == CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS;
-        out->changes_order |= note[i] == CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC;
-        out->transforms |= note[i] == CUDNN_NUMERICAL_NOTE_FFT || note[i] == CUDNN_NUMERICAL_NOTE_WINOGRAD ||
-                           note[i] == CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION;
-    }
-    for (int64_t i = 0; i < m; i++) out->compiles |= behaviour[i] == CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION;
-    return true;
+/* What all choices of a device share. */
+static void device_of(const gd__dnn *d, char out[96]) {
+    snprintf(out, 96, "cudnn %zu device %016llx ", gd__dnn_version(d), (unsigned long long)d->device_hash);
 }
 
-static bool engine_of(const gd__dnn *d, gd__dnn_desc config, engine *out) {
-    gd__dnn_build b = gd__dnn_begin(&d->f, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
-    gd__dnn_desc e = b.desc;
-    int64_t n = 0;
-    *out = (engine){.index = -1};
-    bool good = b.status == CUDNN_STATUS_SUCCESS &&
-                d->f.cudnnBackendGetAttribute(config, CUDNN_ATTR_ENGINECFG_ENGINE, CUDNN_TYPE_BACKEND_DESCRIPTOR, 1, &n,
-                                              &e) == CUDNN_STATUS_SUCCESS &&
-                d->f.cudnnBackendGetAttribute(e, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, CUDNN_TYPE_INT64, 1, &n,
-                                              &out->index) == CUDNN_STATUS_SUCCESS;
-    good = good && read_notes(d, e, out);
-    gd__dnn_destroy(&d->f, e);
-    return good;
-}
-
-/* NULL: the engine does what was asked for; else why not. Engines that compile kernels for one problem take seconds
- * each and are no faster for a convolution alone; only they widen. */
-static const char *unfit(const gd__dnn *d, const gd__dnn_conv *c, const engine *e) {
-    gd__dnn_math math = c->math;
-    if (math == GD__DNN_F32 && (e->tensor_cores || e->down_converts)) return "rounds f32 factors";
-    if (math != GD__DNN_F32 && !e->tensor_cores) return "no tensor cores";
-    if (e->changes_order && !d->nondeterministic) return "changing order of sums";
-    if (e->transforms) return "transforms with other rounding";
-    if (e->compiles && !c->wide) return "compiles at run time";
-    return NULL;
-}
-
-/* ---- plans ---- */
-
-static gd_status plan_of_config(const gd__dnn *d, gd__dnn_desc config, gd__dnn_plan *out) {
-    int64_t n = 0, bytes = 0;
-    gd__dnn_desc plan;
-    gd__dnn_build b = gd__dnn_begin(&d->f, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
-    gd__dnn_set_desc(&b, CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
-    gd__dnn_set_desc(&b, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, d->device);
-    GD_TRY(gd__dnn_end(&b, "plan", &plan));
-    if (d->f.cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n,
-                                      &bytes) != CUDNN_STATUS_SUCCESS ||
-        bytes < 0) {
-        gd__dnn_destroy(&d->f, plan);
-        GD_FAIL(UNSUP, "cudnn: a plan does not tell its workspace");
-    }
-    out->plan = plan;
-    out->workspace = (size_t)bytes;
-    return GD_OK;
-}
-
-void gd__dnn_plan_free(const gd__dnn *d, gd__dnn_plan *p) {
-    gd__dnn_destroy(&d->f, p->plan);
-    *p = (gd__dnn_plan){0};
-}
-
-/* Appends "engine 5: too large; " as long as there is room. */
-static void note_reason(char reasons[REASONS], int64_t index, const char *why) {
-    size_t at = strlen(reasons);
-    if (at + 1 < REASONS)
-        snprintf(reasons + at, REASONS - at, "%sengine %lld: %.80s", at ? "; " : "", (long long)index, why);
-}
-
-/* Whether config gives a plan that fits. */
-static bool try_config(const gd__dnn *d, const gd__dnn_conv *c, gd__dnn_desc config, char reasons[REASONS],
-                       gd__dnn_plan *out) {
-    engine e;
-    char large[64];
-    if (!engine_of(d, config, &e)) return false;
-    const char *why = unfit(d, c, &e);
-    if (!why && plan_of_config(d, config, out) != GD_OK) {
-        note_reason(reasons, e.index, gd_error_message());
-        gd_error_clear();
-        return false;
-    }
-    if (!why && out->workspace > d->workspace_max) {
-        snprintf(large, sizeof large, "workspace of %zu bytes", out->workspace);
-        gd__dnn_plan_free(d, out);
-        why = large;
-    }
-    if (why) {
-        note_reason(reasons, e.index, why);
-        return false;
-    }
-    out->engine = e.index;
-    out->tensor_cores = e.tensor_cores;
-    out->deterministic = !e.changes_order;
-    return true;
-}
-
-static bool try_configs(const gd__dnn *d, const gd__dnn_conv *c, gd__dnn_desc heuristic, char reasons[REASONS],
-                        gd__dnn_plan *out) {
-    gd__dnn_desc config[CONFIGS_MAX] = {NULL};
-    int64_t n = 0, made = 0;
-    bool found = false;
-    if (d->f.cudnnBackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, 0, &n,
-                                      NULL) != CUDNN_STATUS_SUCCESS)
-        return false;
-    if (n > CONFIGS_MAX) n = CONFIGS_MAX;
-    for (; made < n; made++) {
-        gd__dnn_build b = gd__dnn_begin(&d->f, CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
-        if (b.status != CUDNN_STATUS_SUCCESS) break;
-        config[made] = b.desc;
-    }
-    /* The first answer was a bound, this one is the number of those that are there. */
-    n = 0;
-    if (d->f.cudnnBackendGetAttribute(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS, CUDNN_TYPE_BACKEND_DESCRIPTOR, made, &n,
-                                      config) == CUDNN_STATUS_SUCCESS)
-        for (int64_t i = 0; i < n && i < made && !found; i++) found = try_config(d, c, config[i], reasons, out);
-    for (int64_t i = 0; i < made; i++) gd__dnn_destroy(&d->f, config[i]);
-    return found;
-}
-
-static gd_status choose(gd__dnn *d, const gd__dnn_conv *c, char reasons[REASONS], gd__dnn_plan *out) {
-    static const cudnnBackendHeurMode_t mode[] = {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_B, CUDNN_HEUR_MODE_FALLBACK};
-    gd__dnn_desc graph, heuristic;
-    GD_TRY(gd__dnn_graph(&d->f, c, &graph));
-    bool found = false;
-    for (size_t i = 0; i < sizeof mode / sizeof *mode && !found; i++) {
-        gd__dnn_build b = gd__dnn_begin(&d->f, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
-        gd__dnn_set_desc(&b, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph);
-        gd__dnn_set(&b, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode[i]);
-        gd__dnn_set_desc(&b, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, d->device);
-        if (gd__dnn_end(&b, "heuristics", &heuristic) != GD_OK) {
-            note_reason(reasons, -1, gd_error_message());
-            gd_error_clear();
-            continue;
-        }
-        found = try_configs(d, c, heuristic, reasons, out);
-        gd__dnn_destroy(&d->f, heuristic);
-    }
-    gd__dnn_destroy(&d->f, graph);
-    if (!found) GD_FAIL(UNSUP, "no engine fits");
-    return GD_OK;
-}
-
-/* ---- the cache: {"key": ..., "engine": ..., "plan": cuDNN's JSON as a string} ---- */
-
-static void key_of(const gd__dnn *d, const gd__dnn_conv *c, char key[320]) {
-    char text[192];
+static void key_of(const gd__dnn *d, const gd__dnn_conv *c, char key[KEY]) {
+    char text[192], device[96];
     gd__dnn_text(c, text);
-    snprintf(key, 320, "cudnn %zu device %016llx %s workspace %zu%s", gd__dnn_version(d),
-             (unsigned long long)d->device_hash, text, d->workspace_max, d->nondeterministic ? " any order" : "");
+    device_of(d, device);
+    snprintf(key, KEY, "%s%s workspace %zu%s", device, text, d->workspace_max, d->nondeterministic ? " any order" : "");
 }
 
+/* Choices that were timed are in files of their own: what was chosen without is not what a timing start looks for. */
 static char *path_of(const gd__dnn *d, const char *key) {
+    static const char *const suffix[] = {"", "", "-timed", "-all"};
     char hex[33], name[48];
     if (!d->cache) return NULL;
     gd_hash128_text(gd_hash_128(key, strlen(key)), hex);
-    snprintf(name, sizeof name, "%s.json", hex);
+    snprintf(name, sizeof name, "%s%s.json", hex, suffix[d->tune]);
     return gd_path_join(d->cache, name);
 }
 
-/* A plan from its JSON; finalised with the device, without which cuDNN 9.19 crashes. */
-static gd_status revive(const gd__dnn *d, const char *json, gd__dnn_plan *out) {
+/* A plan from its JSON; finalised with the device, without which cuDNN 9.19 crashes. What cuDNN says its workspace is must be
+ * what the record says. */
+static gd_status revive(const gd__dnn *d, const gd__dnn_record *r, gd__dnn_plan *out) {
     gd__dnn_desc plan;
+    int64_t n = 0, bytes = -1;
     gd__dnn_build b = gd__dnn_begin(&d->f, CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
     gd__dnn_set_desc(&b, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, d->device);
-    gd__dnn_set(&b, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, (int64_t)strlen(json) + 1, json);
-    GD_TRY(gd__dnn_end(&b, "a plan from the cache", &plan));
-    out->plan = plan;
+    gd__dnn_set(&b, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, CUDNN_TYPE_CHAR, (int64_t)strlen(r->plan) + 1,
+                r->plan);
+    GD_TRY(gd__dnn_end(&b, "a plan from its text", &plan));
+    if (d->f.cudnnBackendGetAttribute(plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1, &n,
+                                      &bytes) != CUDNN_STATUS_SUCCESS ||
+        bytes != (int64_t)r->workspace || r->workspace > d->workspace_max) {
+        gd__dnn_destroy(&d->f, plan);
+        GD_FAIL(UNSUP, "cudnn: a plan from its text has a workspace of %lld bytes; expected %zu, at most %zu",
+                (long long)bytes, r->workspace, d->workspace_max);
+    }
+    *out = (gd__dnn_plan){.plan = plan,
+                          .engine = r->engine,
+                          .workspace = r->workspace,
+                          .tensor_cores = r->tensor_cores,
+                          .deterministic = r->deterministic,
+                          .seconds = r->seconds,
+                          .candidates = r->candidates};
     return GD_OK;
 }
 
-static bool read_plan(const gd__dnn *d, const char *path, const char *key, gd__dnn_plan *out) {
+/* Whatever cannot be used is made anew. */
+static bool read_plan(const gd__dnn *d, const char *path, const char *key, gd__dnn_record *r, gd__dnn_plan *out) {
     void *file;
     size_t bytes;
-    const char *own = NULL, *plan = NULL;
-    json_int_t engine_index, workspace;
-    int tensor_cores, deterministic;
+    *r = (gd__dnn_record){0};
     if (!path || !gd_path_exists(path)) return false;
-    if (gd_file_read(path, PLAN_FILE_MAX, &file, &bytes) != GD_OK) {
-        gd_error_clear();
-        return false;
+    gd_status st = gd_file_read(path, PLAN_FILE_MAX, &file, &bytes);
+    if (st == GD_OK) {
+        st = gd__dnn_record_parse(file, bytes, r);
+        free(file);
     }
-    json_t *j = json_loadb(file, bytes, JSON_REJECT_DUPLICATES, NULL);
-    bool good =
-        j && !json_unpack(j, "{s:s, s:I, s:I, s:b, s:b, s:s}", "key", &own, "engine", &engine_index, "workspace",
-                          &workspace, "tensor_cores", &tensor_cores, "deterministic", &deterministic, "plan", &plan);
-    good = good && !strcmp(own, key) && workspace >= 0 && (size_t)workspace <= d->workspace_max;
-    if (good && revive(d, plan, out) != GD_OK) {
-        gd_error_clear();
-        good = false;
-    }
-    if (good) {
-        out->engine = engine_index;
-        out->workspace = (size_t)workspace;
-        out->tensor_cores = tensor_cores;
-        out->deterministic = deterministic;
+    bool wanted = st == GD_OK && !strcmp(r->key, key) && (r->deterministic || d->nondeterministic) &&
+                  (r->candidates > 0) == (d->tune != GD__DNN_HEURISTIC);
+    if (wanted && revive(d, r, out) == GD_OK) {
         out->cached = true;
+        return true;
     }
-    json_decref(j);
-    free(file);
-    return good;
+    gd_error_clear();
+    gd__dnn_record_free(r);
+    return false;
+}
+
+/* owner of *out: caller. */
+static gd_status record_of(const gd__dnn *d, const char *key, const gd__dnn_plan *p, gd__dnn_record *out) {
+    *out = (gd__dnn_record){.engine = p->engine,
+                            .workspace = p->workspace,
+                            .tensor_cores = p->tensor_cores,
+                            .deterministic = p->deterministic,
+                            .seconds = p->seconds,
+                            .candidates = p->candidates};
+    GD_TRY(gd__dnn_json(d, p->plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, &out->plan));
+    out->key = strdup(key);
+    if (out->key) return GD_OK;
+    gd__dnn_record_free(out);
+    GD_FAIL(NOMEM, "cudnn: no memory for a plan");
 }
 
 /* That a plan cannot be kept is no error. */
-static void write_plan(const gd__dnn *d, const char *path, const char *key, const gd__dnn_plan *p) {
-    char *json = NULL, *text = NULL;
-    if (!path || json_of(d, p->plan, CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION, &json) != GD_OK) {
+static void write_plan(const char *path, const gd__dnn_record *r) {
+    char *text = NULL;
+    if (!path || gd__dnn_record_print(r, &text) != GD_OK || gd_file_write(path, text, strlen(text)) != GD_OK)
         gd_error_clear();
-        return;
-    }
-    json_t *j = json_pack("{s:s, s:I, s:I, s:b, s:b, s:s}", "key", key, "engine", (json_int_t)p->engine, "workspace",
-                          (json_int_t)p->workspace, "tensor_cores", p->tensor_cores, "deterministic", p->deterministic,
-                          "plan", json);
-    if (j) text = json_dumps(j, JSON_INDENT(1) | JSON_PRESERVE_ORDER);
-    if (text && gd_file_write(path, text, strlen(text)) != GD_OK) gd_error_clear();
     free(text);
-    json_decref(j);
-    free(json);
+}
+
+/* A plan that has no text can be used, but nobody else can be told: in that case heuristics, which say the same on
+ * every rank, are all that there is. */
+static gd_status remember(gd__dnn *d, const char *path, const char *key, const gd__dnn_plan *p) {
+    gd__dnn_record r;
+    gd_status st = record_of(d, key, p, &r);
+    if (st == GD_UNSUP && !p->candidates) {
+        gd_error_clear();
+        return GD_OK;
+    }
+    GD_TRY(st);
+    write_plan(path, &r);
+    return gd__dnn_records_put(&d->made, &r);
+}
+
+static gd_status make_new(gd__dnn *d, const gd__dnn_conv *c, const char *path, const char *key, char reasons[REASONS],
+                          gd__dnn_plan *out) {
+    GD_TRY(gd__dnn_choose(d, c, reasons, out));
+    gd_status st = remember(d, path, key, out);
+    if (st == GD_OK) {
+        d->timed += out->candidates > 0;
+        return GD_OK;
+    }
+    gd__dnn_plan_free(d, out);
+    return gd_trace(st, __FILE__, __LINE__);
+}
+
+static gd_status make_plan(gd__dnn *d, const gd__dnn_conv *c, char reasons[REASONS], gd__dnn_plan *out) {
+    char key[KEY];
+    gd__dnn_record r;
+    key_of(d, c, key);
+    const gd__dnn_record *known = gd__dnn_records_find(&d->made, key);
+    if (known && (known->imported || known->candidates)) { /* what was timed once holds for the process */
+        GD_TRY(revive(d, known, out));
+        out->imported = known->imported;
+        d->imported += known->imported;
+        return GD_OK;
+    }
+    char *path = path_of(d, key);
+    gd_status st;
+    if (read_plan(d, path, key, &r, out)) {
+        d->cached++;
+        st = gd__dnn_records_put(&d->made, &r);
+        if (st != GD_OK) gd__dnn_plan_free(d, out);
+    } else st = make_new(d, c, path, key, reasons, out);
+    free(path);
+    return st;
 }
 
 gd_status gd__dnn_make(gd__dnn *d, const char *name, const gd__dnn_conv *c, gd__dnn_plan *out) {
-    char key[320], reasons[REASONS] = "", text[192];
+    char reasons[REASONS] = "", text[192];
     *out = (gd__dnn_plan){0};
-    key_of(d, c, key);
-    char *path = path_of(d, key);
-    gd_status st = GD_OK;
-    if (!read_plan(d, path, key, out)) {
-        st = choose(d, c, reasons, out);
-        if (st == GD_OK) write_plan(d, path, key, out);
-    }
-    free(path);
+    gd_status st = make_plan(d, c, reasons, out);
     if (st == GD_OK) return GD_OK;
+    if (st == GD_NOMEM) return gd_context(st, "%s", name);
     gd__dnn_text(c, text);
-    GD_FAIL(UNSUP, "%s: cuDNN %zu has no plan for %s: %s", name, gd__dnn_version(d), text,
-            *reasons ? reasons : gd_error_message());
+    return gd_raise(st == GD_CUDA ? GD_CUDA : GD_UNSUP, __FILE__, __LINE__, "%s: cuDNN %zu has no plan for %s: %s",
+                    name, gd__dnn_version(d), text, *reasons ? reasons : gd_error_message());
+}
+
+/* ---- from rank to rank ---- */
+
+gd_status gd__dnn_export(const gd__dnn *d, char **text) { return gd__dnn_records_print(&d->made, text); }
+
+static gd_status check_foreign(const gd__dnn *d, const gd__dnn_record *r) {
+    char device[96], asked[64];
+    device_of(d, device);
+    snprintf(asked, sizeof asked, " workspace %zu%s", d->workspace_max, d->nondeterministic ? " any order" : "");
+    size_t n = strlen(r->key), tail = strlen(asked);
+    if (strncmp(r->key, device, strlen(device)) != 0)
+        GD_FAIL(
+            CONFIG,
+            "cudnn: the plans are for '%.40s'; this rank has '%s'; expected one GPU model and one cuDNN on all ranks",
+            r->key, device);
+    if (n < tail || strcmp(r->key + n - tail, asked) != 0)
+        GD_FAIL(CONFIG, "cudnn: the plan '%.200s' was not asked for with '%s'; expected the same settings on all ranks",
+                r->key, asked + 1);
+    return GD_OK;
+}
+
+gd_status gd__dnn_import(gd__dnn *d, const void *text, size_t bytes) {
+    gd__dnn_records list;
+    gd_status st = GD_OK;
+    GD_TRY(gd__dnn_records_parse(text, bytes, &list));
+    for (int i = 0; i < list.n && st == GD_OK; i++) st = check_foreign(d, &list.list[i]);
+    if (st == GD_OK) d->tune = GD__DNN_HEURISTIC;
+    for (int i = 0; i < list.n && st == GD_OK; i++) {
+        list.list[i].imported = true;
+        st = gd__dnn_records_put(&d->made, &list.list[i]);
+    }
+    gd__dnn_records_free(&list);
+    return st;
+}
+
+void gd__dnn_summary(const gd__dnn *d, char out[128]) {
+    snprintf(out, 128, "%d convolutions: %d timed, %d from the cache, %d imported", d->made.n, d->timed, d->cached,
+             d->imported);
 }
 
 /* ---- running ---- */

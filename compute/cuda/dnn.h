@@ -1,7 +1,9 @@
 /* compute/cuda/dnn.h -- convolutions and matrix products as plans of cuDNN's backend graph API. Folder-internal.
  *
  * gd__dnn_of      a node -> the problem that cuDNN gets: channels padded, products as 1x1 convolutions
- * gd__dnn_make    problem -> plan: heuristics, the first engine that fits what was asked for; kept on disk by key
+ * gd__dnn_make    problem -> plan: by heuristics, the first engine that fits what was asked for, or the fastest of several
+ *                 that were timed; kept on disk by key
+ * gd__dnn_export, gd__dnn_import   the choices of rank 0 on all ranks
  *
  * Layout NHWC and KRSC, sums in f32. bf16: all three tensors bf16, or the result f32 (`wide`); tf32 and f32: all f32.
  * Planning needs no GPU: a device can be given as the text of its properties. */
@@ -37,14 +39,23 @@ void gd__dnn_text(const gd__dnn_conv *c, char out[192]);
 
 typedef struct gd__dnn gd__dnn;
 
+typedef enum gd__dnn_tune {
+    GD__DNN_BY_ENVIRONMENT, /* GANDIST_CUDA_TUNE: heuristic (also where it is not set), timed, all */
+    GD__DNN_HEURISTIC,      /* the same choice on every start                                       */
+    GD__DNN_TIMED,          /* the first 8 that fit are run a few times; two starts may choose differently */
+    GD__DNN_ALL             /* all that fit are                                                     */
+} gd__dnn_tune;
+
 typedef struct gd__dnn_opts {
     const char *device;       /* JSON of a device's properties; NULL: of the current CUDA device     */
     const char *cache;        /* folder of plans, made if need be; NULL: none                        */
     bool nondeterministic;    /* engines that add in changing order may be used                      */
     size_t workspace_max;     /* bytes; 0: 512 MiB                                                   */
+    gd__dnn_tune tune;
 } gd__dnn_opts;
 
-/* *out: owner: caller. Errors: UNSUP (no cuDNN 9, or it refuses the device), CANTCREAT, NOMEM. */
+/* *out: owner: caller. Errors: UNSUP (no cuDNN 9, or it refuses the device, or plans for a device that is not here are to
+ * be timed), USAGE (GANDIST_CUDA_TUNE), CANTCREAT, NOMEM. */
 GD_CHECKED gd_status gd__dnn_open(const gd__dnn_opts *o, gd__dnn **out);
 void gd__dnn_close(gd__dnn *d);
 size_t gd__dnn_version(const gd__dnn *d); /* 91900 */
@@ -55,12 +66,23 @@ typedef struct gd__dnn_plan {
     void *plan;           /* cuDNN's descriptor; d must outlive it */
     int64_t engine;
     size_t workspace;     /* bytes */
-    bool tensor_cores, deterministic, cached;
+    bool tensor_cores, deterministic, cached, imported;
+    double seconds;       /* what it took when it was chosen; 0: it was not timed  */
+    int candidates;       /* of which it was the fastest                           */
 } gd__dnn_plan;
 
-/* name: of the layer, for messages. Errors: UNSUP (names layer, problem and why each engine was refused), NOMEM. */
+/* name: of the layer, for messages. Not while a stream is captured. Errors: UNSUP (names layer, problem and why each engine was
+ * refused, or the imported plan), CUDA (timing failed in a way that leaves no device), NOMEM. */
 GD_CHECKED gd_status gd__dnn_make(gd__dnn *d, const char *name, const gd__dnn_conv *c, gd__dnn_plan *out);
 void gd__dnn_plan_free(const gd__dnn *d, gd__dnn_plan *p);
+/* All plans made so far, so that another rank with the same cuDNN and device makes the same. *text: owner: caller, free. Errors:
+ * NOMEM. */
+GD_CHECKED gd_status gd__dnn_export(const gd__dnn *d, char **text);
+/* Before plans are made: what the text has is used, whatever the setting; what it has not is chosen by heuristics. Errors,
+ * and then nothing is taken: DATA (damaged), CONFIG (of another cuDNN, device or other wishes), NOMEM. */
+GD_CHECKED gd_status gd__dnn_import(gd__dnn *d, const void *text, size_t bytes);
+/* "12 convolutions: 9 timed, 2 from the cache, 1 imported". */
+void gd__dnn_summary(const gd__dnn *d, char out[128]);
 /* Puts the plan's work on the stream (a cudaStream_t). Device pointers, 16-byte aligned; workspace of the plan's bytes.
  * Allocates host memory only. Errors: CUDA, UNSUP (no device). */
 GD_CHECKED gd_status gd__dnn_run(gd__dnn *d, const gd__dnn_plan *p, void *stream, void *x, void *w, void *y,

@@ -15,6 +15,16 @@ static void *open_one(const char *name) {
     return h ? h : dlopen(name, RTLD_NOW | RTLD_LOCAL);
 }
 
+gd_status gd__cu_library_find(void *handle, const char *name, const gd__cu_symbol *symbols, int n_symbols,
+                              void *table) {
+    for (int k = 0; k < n_symbols; k++) {
+        void *f = dlsym(handle, symbols[k].name);
+        if (!f) GD_FAIL(UNSUP, "cuda: %s has no %s; expected a newer version of it", name, symbols[k].name);
+        memcpy((char *)table + symbols[k].offset, &f, sizeof f);
+    }
+    return GD_OK;
+}
+
 gd_status gd__cu_library_open(const char *const *names, const gd__cu_symbol *symbols, int n_symbols, void *table,
                               void **handle) {
     void *h = NULL;
@@ -25,13 +35,10 @@ gd_status gd__cu_library_open(const char *const *names, const gd__cu_symbol *sym
         GD_FAIL(UNSUP, "cuda: %s cannot be opened (%s); install it, or name its folder in GANDIST_CUDA_LIBRARIES",
                 names[0], why ? why : "not found");
     }
-    for (int k = 0; k < n_symbols; k++) {
-        void *f = dlsym(h, symbols[k].name);
-        if (!f) {
-            dlclose(h);
-            GD_FAIL(UNSUP, "cuda: %s has no %s; expected a newer version of it", names[i - 1], symbols[k].name);
-        }
-        memcpy((char *)table + symbols[k].offset, &f, sizeof f);
+    gd_status st = gd__cu_library_find(h, names[i - 1], symbols, n_symbols, table);
+    if (st != GD_OK) {
+        dlclose(h);
+        return gd_trace(st, __FILE__, __LINE__);
     }
     *handle = h;
     return GD_OK;

@@ -19,6 +19,9 @@ typedef struct gd__cu_symbol {
  * gd__cu_library_close. Errors: UNSUP (none there, or a function is missing; says which). */
 GD_CHECKED gd_status gd__cu_library_open(const char *const *names, const gd__cu_symbol *symbols, int n_symbols,
                                          void *table, void **handle);
-void gd__cu_library_close(void *handle);
+/* Fills `table` with more functions of an open library. name: for messages. Errors: UNSUP (one is missing; says which). */
+GD_CHECKED gd_status gd__cu_library_find(void *handle, const char *name, const gd__cu_symbol *symbols, int n_symbols,
+                                         void *table);
+void gd__cu_library_close(void *handle); /* NULL is fine */
 
 #endif

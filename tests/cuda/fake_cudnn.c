@@ -1,6 +1,8 @@
 /* tests/cuda/fake_cudnn.c -- cuDNN's backend interface for one convolution a graph. See fake.h.
  *
- * A descriptor knows the problem that was built into it so far. Two engines: 0 has tensor cores, 1 rounds nothing. */
+ * A descriptor knows the problem that was built into it so far. Engines, in the order of the heuristics: 0 has tensor cores, 1 rounds
+ * nothing, 2 has tensor cores and adds in changing order, 3 and 4 are as 0 and 1, 5 needs too much workspace, 6 has no plans,
+ * 7 plans that cannot run. What each takes on the device's clock, in microseconds: FAKE_DNN_TIMES="0:50,3:20"; else 100. */
 #include <cudnn_graph.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,7 +11,7 @@
 #include "fake.h"
 #include "record_conv.h"
 
-enum { WORKSPACE = 512 };
+enum { WORKSPACE = 512, ENGINES = 8, UNORDERED = 2, HUNGRY = 5, PLANLESS = 6, BROKEN = 7 };
 
 typedef struct fake_desc { /* behind a cudnnBackendDescriptor_t */
     cudnnBackendDescriptorType_t type;
@@ -82,7 +84,9 @@ cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t at) {
 
 cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t at) {
     MAY_FAIL;
-    ((fake_desc *)at)->final = true;
+    fake_desc *d = at;
+    if (d->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR && d->engine == PLANLESS) return CUDNN_STATUS_NOT_SUPPORTED;
+    d->final = true;
     return CUDNN_STATUS_SUCCESS;
 }
 
@@ -192,22 +196,23 @@ static int64_t copy_text(const char *text, int64_t room, void *out) {
     return n;
 }
 
-/* Two configurations into descriptors of the caller. */
+/* One configuration an engine into descriptors of the caller. */
 static int64_t give_configs(const fake_desc *d, int64_t room, void *out) {
-    for (int64_t i = 0; out && i < room && i < 2; i++) {
+    for (int64_t i = 0; out && i < room && i < ENGINES; i++) {
         fake_desc *config = ((fake_desc **)out)[i];
         config->c = d->c;
         config->engine = i;
         config->final = true;
     }
-    return 2;
+    return ENGINES;
 }
 
 static int64_t give_numerical_notes(const fake_desc *d, void *out) {
-    const cudnnBackendNumericalNote_t note = CUDNN_NUMERICAL_NOTE_TENSOR_CORE;
-    if (d->engine != 0) return 0;
-    memcpy(out, &note, sizeof note);
-    return 1;
+    const cudnnBackendNumericalNote_t note[] = {CUDNN_NUMERICAL_NOTE_TENSOR_CORE,
+                                                CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC};
+    if (d->engine == 1 || d->engine == 4) return 0;
+    memcpy(out, note, sizeof note);
+    return 1 + (d->engine == UNORDERED);
 }
 
 static int64_t give_behaviour_notes(const fake_desc *d, void *out) {
@@ -221,7 +226,7 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t at, cudnnBackend
                                        cudnnBackendAttributeType_t type, int64_t room, int64_t *count, void *out) {
     const fake_desc *d = at;
     char text[320] = "{\"deviceName\": \"fake GPU\"}";
-    int64_t workspace = WORKSPACE;
+    int64_t workspace = d->engine == HUNGRY ? (int64_t)1 << 40 : WORKSPACE;
     (void)type;
     MAY_FAIL;
     *count = 1;
@@ -249,8 +254,18 @@ cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t at, cudnnBackend
 
 /* ---- running ---- */
 
+static double microseconds(int64_t engine) {
+    const char *at = getenv("FAKE_DNN_TIMES");
+    long long which;
+    double time;
+    for (; at && sscanf(at, "%lld:%lf", &which, &time) == 2; at = strchr(at, ','), at += at != NULL)
+        if (which == engine) return time;
+    return 100;
+}
+
 static bool run_plan(fake_work *w) {
     fake_desc *plan = w->what;
+    fake_pass(microseconds(plan->engine));
     if (!plan->conv && record_conv_new(&plan->c, &plan->conv) != GD_OK) return false;
     memset(w->arg[3], 0xab, WORKSPACE);
     return record_conv_run(plan->conv, w->arg[0], w->arg[1], w->arg[2]) == GD_OK;
@@ -265,6 +280,7 @@ cudnnStatus_t cudnnBackendExecute(cudnnHandle_t h, cudnnBackendDescriptor_t plan
         for (int k = 0; k < 3; k++)
             if (p->ids[k] == "xwy"[i]) w.arg[i] = p->at[k];
     w.arg[3] = p->workspace;
+    if (((const fake_desc *)plan)->engine == BROKEN) return CUDNN_STATUS_EXECUTION_FAILED;
     if (!w.arg[0] || !w.arg[1] || !w.arg[2] || !w.arg[3]) return CUDNN_STATUS_BAD_PARAM;
     return fake_put(stream_of, &w) ? CUDNN_STATUS_SUCCESS : CUDNN_STATUS_EXECUTION_FAILED;
 }

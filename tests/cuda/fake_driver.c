@@ -2,6 +2,7 @@
 #include <cuda.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "fake.h"
 #include "fake_code.h"
@@ -12,18 +13,26 @@ typedef struct graph {
 } graph;
 
 struct CUstream_st {
+    CUstream next;  /* of all */
     graph *capture; /* NULL: none */
     bool broken;    /* what may not be captured was asked for meanwhile */
+    bool failed;    /* so did work that came later than the call which put it here */
+    graph waits;    /* work that is not done yet */
 };
 struct CUevent_st {
-    bool recorded;
+    graph *captured;           /* recorded in this capture */
+    unsigned long asked, done; /* records put on streams, and reached */
+    double at;                 /* microseconds                        */
+    int pending;               /* works that know it */
+    bool dead;
 };
 
 /* ---- counting and failing ---- */
 
-static int calls, fail_at, live;
+static int calls, fail_at, live, ran;
+static double device_clock; /* microseconds */
 static const char *failed;
-static CUstream capturing;
+static CUstream capturing, streams;
 
 void fake_fail_at(int call) {
     calls = 0;
@@ -34,6 +43,12 @@ int fake_calls(void) { return calls; }
 const char *fake_failed(void) { return failed; }
 int fake_live(void) { return live; }
 void fake_count_live(int change) { live += change; }
+
+int fake_ran(void) { return ran; }
+void fake_pass(double microseconds) {
+    device_clock += microseconds;
+    ran++;
+}
 
 bool fake_call(const char *function) {
     if (++calls != fail_at) return false;
@@ -155,6 +170,17 @@ static void give(void *at) {
     free(at);
 }
 
+void *fake_take(size_t bytes) {
+    if (capturing) capturing->broken = true;
+    return capturing ? NULL : take(bytes);
+}
+
+bool fake_give(void *at) {
+    if (capturing) capturing->broken = true;
+    else give(at);
+    return !capturing;
+}
+
 CUresult cuMemAlloc_v2(CUdeviceptr *out, size_t bytes) {
     NOT_CAPTURED;
     if (fake_call(__func__)) return CUDA_ERROR_OUT_OF_MEMORY;
@@ -185,6 +211,13 @@ CUresult cuMemFreeHost(void *at) {
     return CUDA_SUCCESS;
 }
 
+CUresult cuMemsetD32Async(CUdeviceptr at, unsigned value, size_t count, CUstream s) {
+    MAY_FAIL;
+    if (s->capture) return CUDA_ERROR_INVALID_VALUE; /* the executor never does it there */
+    for (size_t i = 0; i < count; i++) memcpy((char *)(uintptr_t)at + 4 * i, &value, 4);
+    return CUDA_SUCCESS;
+}
+
 /* ---- work ---- */
 
 static bool keep(graph *g, const fake_work *w) {
@@ -201,10 +234,35 @@ static bool keep(graph *g, const fake_work *w) {
     return true;
 }
 
+static bool is_ready(fake_work *w) { return !w->ready || w->ready(w); }
+
+/* Does what can be done, in order. */
+static void advance(CUstream s) {
+    int n = 0;
+    for (; n < s->waits.n && is_ready(s->waits.work[n]); n++) {
+        if (!s->waits.work[n]->run(s->waits.work[n])) s->failed = true;
+        free(s->waits.work[n]);
+    }
+    s->waits.n -= n;
+    if (n) memmove(s->waits.work, s->waits.work + n, (size_t)s->waits.n * sizeof *s->waits.work);
+}
+
+static void advance_all(void) {
+    for (CUstream s = streams; s; s = s->next) advance(s);
+}
+
+static void rest(void) {
+    const struct timespec little = {.tv_nsec = 50000};
+    nanosleep(&little, NULL);
+}
+
 bool fake_put(void *stream, const fake_work *w) {
     CUstream s = stream;
     fake_work now = *w;
-    return s->capture ? keep(s->capture, w) : w->run(&now);
+    if (s->capture) return keep(s->capture, w);
+    advance_all();
+    if (!s->waits.n && is_ready(&now)) return now.run(&now);
+    return keep(&s->waits, &now);
 }
 
 static bool run_copy(fake_work *w) {
@@ -241,22 +299,43 @@ CUresult cuStreamCreateWithPriority(CUstream *out, unsigned flags, int priority)
     (void)flags;
     if (priority > 0 || priority < -5) return CUDA_ERROR_INVALID_VALUE;
     *out = calloc(1, sizeof **out);
+    if (!*out) return CUDA_ERROR_OUT_OF_MEMORY;
+    (*out)->next = streams;
+    streams = *out;
     live++;
-    return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+    return CUDA_SUCCESS;
+}
+
+static void drop_work(graph *g) {
+    for (int i = 0; i < g->n; i++) free(g->work[i]);
+    free(g->work);
+    *g = (graph){0};
 }
 
 CUresult cuStreamDestroy_v2(CUstream s) {
+    CUstream *at = &streams;
+    while (*at != s) at = &(*at)->next;
+    *at = s->next;
+    drop_work(&s->waits);
     live--;
     free(s);
     MAY_FAIL;
     return CUDA_SUCCESS;
 }
 
-CUresult cuStreamSynchronize(CUstream s) {
-    (void)s;
+CUresult cuStreamQuery(CUstream s) {
     NOT_CAPTURED;
     MAY_FAIL;
-    return CUDA_SUCCESS;
+    advance_all();
+    if (s->failed) return CUDA_ERROR_LAUNCH_FAILED;
+    return s->waits.n ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+}
+
+CUresult cuStreamSynchronize(CUstream s) {
+    NOT_CAPTURED;
+    MAY_FAIL;
+    for (advance_all(); s && s->waits.n; advance_all()) rest();
+    return s && s->failed ? CUDA_ERROR_LAUNCH_FAILED : CUDA_SUCCESS;
 }
 
 CUresult cuEventCreate(CUevent *out, unsigned flags) {
@@ -267,30 +346,70 @@ CUresult cuEventCreate(CUevent *out, unsigned flags) {
     return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
+static void forget_event(CUevent e) {
+    if (e->dead && !e->pending) free(e);
+}
+
 CUresult cuEventDestroy_v2(CUevent e) {
     live--;
-    free(e);
+    e->dead = true;
+    forget_event(e);
     MAY_FAIL;
     return CUDA_SUCCESS;
+}
+
+static bool reach_event(fake_work *w) {
+    CUevent e = w->what;
+    e->done = (unsigned long)(uintptr_t)w->arg[0];
+    e->at = device_clock;
+    e->pending--;
+    forget_event(e);
+    return true;
+}
+
+static bool event_reached(fake_work *w) { return ((CUevent)w->what)->done >= (unsigned long)(uintptr_t)w->arg[0]; }
+
+static bool pass_event(fake_work *w) {
+    CUevent e = w->what;
+    e->pending--;
+    forget_event(e);
+    return true;
 }
 
 CUresult cuEventRecord(CUevent e, CUstream s) {
-    (void)s;
     MAY_FAIL;
-    e->recorded = true;
-    return CUDA_SUCCESS;
+    e->captured = s ? s->capture : NULL;
+    if (!s || e->captured) return CUDA_SUCCESS; /* work of a graph runs in the order it was captured in */
+    const fake_work w = {.run = reach_event, .what = e, .arg = {(void *)(uintptr_t)++e->asked}};
+    e->pending++;
+    return fake_put(s, &w) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult cuStreamWaitEvent(CUstream s, CUevent e, unsigned flags) {
-    (void)s, (void)e, (void)flags;
+    (void)flags;
     MAY_FAIL;
-    return CUDA_SUCCESS;
+    if (!s) return CUDA_SUCCESS;
+    if (e->captured && capturing && e->captured == capturing->capture) s->capture = e->captured; /* joins the capture */
+    if (s->capture) return CUDA_SUCCESS;
+    const fake_work w = {.run = pass_event, .ready = event_reached, .what = e, .arg = {(void *)(uintptr_t)e->asked}};
+    e->pending++;
+    return fake_put(s, &w) ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
 CUresult cuEventSynchronize(CUevent e) {
-    (void)e;
     NOT_CAPTURED;
     MAY_FAIL;
+    for (advance_all(); e->done < e->asked; advance_all()) rest();
+    return CUDA_SUCCESS;
+}
+
+/* The header gives the name another number, which no older driver has. */
+#undef cuEventElapsedTime
+CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to);
+CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to) {
+    MAY_FAIL;
+    if (from->done < from->asked || to->done < to->asked) return CUDA_ERROR_NOT_READY;
+    *milliseconds = (float)((to->at - from->at) * 1e-3);
     return CUDA_SUCCESS;
 }
 
@@ -320,8 +439,7 @@ CUresult cuModuleGetFunction(CUfunction *out, CUmodule m, const char *name) {
 /* ---- graphs ---- */
 
 static void drop(graph *g) {
-    for (int i = 0; i < g->n; i++) free(g->work[i]);
-    free(g->work);
+    drop_work(g);
     free(g);
 }
 
@@ -339,7 +457,8 @@ CUresult cuStreamEndCapture(CUstream s, CUgraph *out) {
     graph *g = s->capture;
     if (!g) return CUDA_ERROR_INVALID_VALUE;
     bool fails = fake_call(__func__);
-    s->capture = NULL;
+    for (CUstream other = streams; other; other = other->next)
+        if (other->capture == g) other->capture = NULL;
     capturing = NULL;
     if (fails || s->broken) {
         drop(g);
@@ -374,7 +493,7 @@ CUresult cuGraphLaunch(CUgraphExec what, CUstream s) {
     if (s->capture) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
     MAY_FAIL;
     for (int i = 0; i < g->n; i++)
-        if (!g->work[i]->run(g->work[i])) return CUDA_ERROR_UNKNOWN;
+        if (!fake_put(s, g->work[i])) return CUDA_ERROR_UNKNOWN;
     return CUDA_SUCCESS;
 }
 

@@ -263,6 +263,137 @@ static gd_status leaks(rig *r) {
     return r->d->alloc(r->d, 48, &p);
 }
 
+/* ---- communicators ---- */
+
+enum { EACH = COUNT / 4 };
+
+/* All four collectives of one rank, over a and b, which have been written. */
+static gd_status put_four(rig *r, gd_device_comm *c, void *stream) {
+    float *a = r->a, *b = r->b;
+    DO(c->all_reduce(c, stream, a, COUNT));
+    DO(c->reduce_scatter(c, stream, a, b, EACH));
+    DO(c->all_gather(c, stream, b, a, EACH));
+    return c->broadcast(c, stream, a, COUNT, 1);
+}
+
+/* What a rank does with its communicator. */
+typedef gd_status (*ranked)(rig *r, gd_device_comm *c, int rank);
+static gd_status with_ranks(rig *r, ranked run) {
+    DO(add_one(r, r->s, r->a, r->b));
+    for (int k = 0; k < 4; k++) {
+        gd_device_comm *c = record_comm(r->d, 1, k);
+        gd_error e;
+        gd_status st = run(r, c, k);
+        gd_error_save(st, &e);
+        gd_status closed = c->close(c);
+        if (st != GD_OK) return gd_error_restore(&e);
+        DO(closed);
+    }
+    return GD_OK;
+}
+
+/* Eagerly, then as a graph that is launched twice. */
+static gd_status work_right(rig *r, gd_device_comm *c, int rank) {
+    void *g;
+    (void)rank;
+    DO(put_four(r, c, r->s));
+    DO(c->wait(c, r->s, 1));
+    DO(r->d->capture(r->d, r->s));
+    DO(behind(r, r->t, r->s));
+    DO(put_four(r, c, r->t));
+    DO(c->poll(c));
+    DO(behind(r, r->s, r->t));
+    DO(r->d->capture_end(r->d, r->s, &g));
+    for (int k = 0; k < 2; k++) DO(r->d->graph_launch(r->d, r->s, g));
+    return r->d->graph_free(r->d, g);
+}
+static gd_status comms_right(rig *r) { return with_ranks(r, work_right); }
+
+/* A mistake inside a capture; the capture is ended so that all can be freed. */
+static gd_status inside_capture(rig *r, gd_device_comm *c, ranked wrong) {
+    void *g;
+    gd_error e;
+    DO(r->d->capture(r->d, r->s));
+    gd_status st = wrong(r, c, 0);
+    gd_error_save(st, &e);
+    DO(r->d->capture_end(r->d, r->s, &g));
+    DO(r->d->graph_free(r->d, g));
+    return gd_error_restore(&e);
+}
+static gd_status take_memory(rig *r, gd_device_comm *c, int rank) {
+    void *p;
+    (void)r, (void)rank;
+    return c->alloc(c, 64, &p);
+}
+static gd_status wait_for_it(rig *r, gd_device_comm *c, int rank) {
+    (void)rank;
+    return c->wait(c, r->s, 1);
+}
+static gd_status close_another(rig *r, gd_device_comm *c, int rank) {
+    gd_device_comm *other = record_comm(r->d, 2, rank);
+    (void)c;
+    return other->close(other);
+}
+static gd_status work_alloc(rig *r, gd_device_comm *c, int k) { return (void)k, inside_capture(r, c, take_memory); }
+static gd_status work_wait(rig *r, gd_device_comm *c, int k) { return (void)k, inside_capture(r, c, wait_for_it); }
+static gd_status work_close(rig *r, gd_device_comm *c, int k) { return (void)k, inside_capture(r, c, close_another); }
+static gd_status comm_alloc_captured(rig *r) { return with_ranks(r, work_alloc); }
+static gd_status comm_wait_captured(rig *r) { return with_ranks(r, work_wait); }
+static gd_status comm_close_captured(rig *r) { return with_ranks(r, work_close); }
+
+static gd_status comm_before_graph(rig *r) {
+    void *g;
+    gd_error e;
+    gd_device_comm *c = record_comm(r->d, 1, 0);
+    DO(r->d->capture(r->d, r->s));
+    DO(c->all_reduce(c, r->s, r->a, COUNT));
+    DO(r->d->capture_end(r->d, r->s, &g));
+    gd_status st = c->close(c);
+    gd_error_save(st, &e);
+    DO(r->d->graph_free(r->d, g));
+    return gd_error_restore(&e);
+}
+
+static gd_status work_after_abort(rig *r, gd_device_comm *c, int rank) {
+    (void)rank;
+    DO(c->abort(c));
+    return c->all_reduce(c, r->s, r->a, COUNT);
+}
+static gd_status work_race(rig *r, gd_device_comm *c, int rank) {
+    (void)rank;
+    DO(c->all_reduce(c, r->t, r->b, COUNT)); /* s still writes b */
+    return GD_OK;
+}
+static gd_status work_too_far(rig *r, gd_device_comm *c, int rank) {
+    (void)rank;
+    return c->all_gather(c, r->s, r->a, r->b, COUNT);
+}
+static gd_status work_other_kind(rig *r, gd_device_comm *c, int rank) {
+    if (rank == 2) return c->all_gather(c, r->s, r->a, r->b, EACH);
+    return c->reduce_scatter(c, r->s, r->a, r->b, EACH);
+}
+static gd_status work_other_root(rig *r, gd_device_comm *c, int rank) {
+    return c->broadcast(c, r->s, r->a, COUNT, rank == 3);
+}
+/* Two communicators in one graph, in another order on rank 2: only launches count. */
+static gd_status work_other_order(rig *r, gd_device_comm *c, int rank) {
+    void *g;
+    gd_device_comm *other = record_comm(r->d, 2, rank), *first = rank == 2 ? other : c, *second = rank == 2 ? c : other;
+    DO(r->d->capture(r->d, r->s));
+    DO(first->all_reduce(first, r->s, r->a, COUNT));
+    DO(second->all_reduce(second, r->s, r->a, COUNT));
+    DO(r->d->capture_end(r->d, r->s, &g));
+    DO(r->d->graph_launch(r->d, r->s, g));
+    DO(r->d->graph_free(r->d, g));
+    return other->close(other);
+}
+static gd_status comm_after_abort(rig *r) { return with_ranks(r, work_after_abort); }
+static gd_status comm_race(rig *r) { return with_ranks(r, work_race); }
+static gd_status comm_too_far(rig *r) { return with_ranks(r, work_too_far); }
+static gd_status comm_other_kind(rig *r) { return with_ranks(r, work_other_kind); }
+static gd_status comm_other_root(rig *r) { return with_ranks(r, work_other_root); }
+static gd_status comm_other_order(rig *r) { return with_ranks(r, work_other_order); }
+
 typedef struct test {
     const char *name;
     gd_status (*run)(rig *r);
@@ -302,6 +433,17 @@ static const test tests[] = {
     {"collectives of another size", ranks_of_other_size, "elements on rank 0"},
     {"a collective left out", rank_leaves_one_out, "collectives, rank 1"},
     {"memory left", leaks, "never freed"},
+    {"communicators, right", comms_right, NULL},
+    {"communicator's memory, captured", comm_alloc_captured, "allocated while"},
+    {"communicator waits, captured", comm_wait_captured, "waits for a stream while"},
+    {"communicator ends, captured", comm_close_captured, "closed while a stream"},
+    {"communicator before its graph", comm_before_graph, "closed before 1 graphs"},
+    {"communicator after abort", comm_after_abort, "after its abort"},
+    {"collective beside a kernel", comm_race, "no event orders the two"},
+    {"collective out of bounds", comm_too_far, "of an allocation of"},
+    {"another collective on a rank", comm_other_kind, "of kind 1 on rank 0 and of kind 2 on rank 2"},
+    {"another root on a rank", comm_other_root, "has root 0 on rank 0 and root 1 on rank 3"},
+    {"another order in a graph", comm_other_order, "of communicator 1 on rank 0 and of 2 on rank 2"},
 };
 
 static bool passes(const test *t) {

@@ -80,9 +80,9 @@ static gd_status check_accesses(recorder *r, int s, const operation *o, const ch
 }
 
 static gd_status note_collective(recorder *r, const operation *o) {
-    int *n = &r->n_collectives[r->rank];
+    int *n = &r->n_collectives[o->rank];
     if (*n == COLLECTIVES) GD_FAIL(NOMEM, "record: too many collectives");
-    r->list[r->rank][(*n)++] = (collective){o->comm, o->count};
+    r->list[o->rank][(*n)++] = o->collective;
     return GD_OK;
 }
 
@@ -116,13 +116,12 @@ gd_status record_perform(recorder *r, int s, operation *o) {
         GD_TRY(check_accesses(r, s, o, "convolution"));
         r->counts.convolutions++;
         return record_conv_run(o->what, o->arg[0], o->arg[1], o->arg[2]);
-    case REDUCE: GD_TRY(check_accesses(r, s, o, "all-reduce")); return note_collective(r, o);
+    case REDUCE: GD_TRY(check_accesses(r, s, o, "collective")); return note_collective(r, o);
     }
     return GD_OK;
 }
 
-/* Now, or into the graph that is captured. */
-static gd_status put(recorder *r, operation *o) {
+gd_status record_put(recorder *r, operation *o) {
     if (o->kind == WAIT && !((event *)o->what)->recorded)
         MISTAKE("a stream waits for an event that was never recorded");
     if (o->kind == RECORD || o->kind == WAIT) {
@@ -139,13 +138,13 @@ static gd_status put(recorder *r, operation *o) {
 static gd_status event_record(gd__cu_device *d, void *e, void *s) {
     operation o = {.kind = RECORD, .stream = record_number(s), .what = e};
     GD_TRY(record_check_stream(record_of(d), s));
-    return put(record_of(d), &o);
+    return record_put(record_of(d), &o);
 }
 
 static gd_status event_wait(gd__cu_device *d, void *s, void *e) {
     operation o = {.kind = WAIT, .stream = record_number(s), .what = e};
     GD_TRY(record_check_stream(record_of(d), s));
-    return put(record_of(d), &o);
+    return record_put(record_of(d), &o);
 }
 
 static gd_status copy(gd__cu_device *d, void *s, void *to, const void *from, size_t bytes) {
@@ -155,7 +154,7 @@ static gd_status copy(gd__cu_device *d, void *s, void *to, const void *from, siz
     o.access[0] = (gd__cu_access){to, bytes, true};
     o.access[1] = (gd__cu_access){from, bytes, false};
     if (!record_find(r, to) || !record_find(r, from)) MISTAKE("copy: memory of the host that is not pinned");
-    return put(r, &o);
+    return record_put(r, &o);
 }
 
 static gd_status load(gd__cu_device *d, const gd__cu_kernel *k, void **function) {
@@ -184,7 +183,7 @@ static gd_status launch(gd__cu_device *d, void *s, void *function, uint32_t grid
         o.access[i] = access[i];
         if ((uintptr_t)arg[i] % 16) MISTAKE("kernel: argument %d is not aligned to 16 bytes", i);
     }
-    return put(r, &o);
+    return record_put(r, &o);
 }
 
 static gd_status plan(gd__cu_device *d, const char *layer, const gd__dnn_conv *c, void **out, size_t *workspace) {
@@ -205,15 +204,16 @@ static gd_status convolve(gd__cu_device *d, void *s, void *p, void *const arg[4]
     GD_TRY(record_check_stream(record_of(d), s));
     memcpy(o.arg, arg, 4 * sizeof *arg);
     memcpy(o.access, access, 4 * sizeof *access);
-    return put(record_of(d), &o);
+    return record_put(record_of(d), &o);
 }
 
 static gd_status all_reduce(gd__cu_device *d, void *s, int comm, float *data, int64_t count) {
-    operation o = {.kind = REDUCE, .stream = record_number(s), .n = 2, .comm = comm, .count = count};
+    operation o = {.kind = REDUCE, .stream = record_number(s), .n = 2, .rank = record_of(d)->rank};
+    o.collective = (collective){comm, GD_DEVICE_ALL_REDUCE, 0, count};
     GD_TRY(record_check_stream(record_of(d), s));
     o.access[0] = (gd__cu_access){data, (size_t)count * sizeof *data, false};
     o.access[1] = (gd__cu_access){data, (size_t)count * sizeof *data, true};
-    return put(record_of(d), &o);
+    return record_put(record_of(d), &o);
 }
 
 /* ---- beginning and end ---- */
@@ -258,6 +258,10 @@ static gd_status compare_ranks(const recorder *r) {
         int n = r->n_collectives[0] < r->n_collectives[k] ? r->n_collectives[0] : r->n_collectives[k];
         for (int i = 0; i < n; i++) {
             const collective *a = &r->list[0][i], *b = &r->list[k][i];
+            if (a->what != b->what)
+                MISTAKE("collective %d is of kind %d on rank 0 and of kind %d on rank %d", i, a->what, b->what, k);
+            if (a->root != b->root)
+                MISTAKE("collective %d has root %d on rank 0 and root %d on rank %d", i, a->root, b->root, k);
             if (a->comm != b->comm)
                 MISTAKE("collective %d is of communicator %d on rank 0 and of %d on rank %d", i, a->comm, b->comm, k);
             if (a->count != b->count)
@@ -273,6 +277,7 @@ static gd_status compare_ranks(const recorder *r) {
 static gd_status find_left(const recorder *r) {
     for (int i = 0; i < r->n_memory; i++)
         if (!r->memory[i].gone) MISTAKE("%zu bytes were never freed", r->memory[i].bytes);
+    if (r->n_comms) MISTAKE("%d communicators were never closed", r->n_comms);
     if (r->n_events) MISTAKE("%d events were never freed", r->n_events);
     return GD_OK;
 }

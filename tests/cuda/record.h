@@ -8,6 +8,7 @@
 #ifndef GANDIST_TESTS_CUDA_RECORD_H
 #define GANDIST_TESTS_CUDA_RECORD_H
 
+#include "compute/cuda/comm_device.h"
 #include "compute/cuda/device.h"
 
 /* ranks: simulated ones that put collectives on streams; operations belong to the rank of record_rank. */
@@ -15,6 +16,9 @@ gd__cu_device *record_new(int ranks);
 /* Ends it. Errors: INTERNAL for what was not freed, for collectives that differ between ranks. */
 gd_status record_end(gd__cu_device *d);
 void record_rank(gd__cu_device *d, int rank);
+/* Communicator `number` (below 8) of a rank, closed before record_end. Collectives move nothing; what they read and write is
+ * checked, and which ones each rank puts on streams, also by launching graphs, is compared at the end. */
+gd_device_comm *record_comm(gd__cu_device *d, int number, int rank);
 /* Refuses plans whose result is wider than their operands, as a cuDNN without such engines does. */
 void record_no_wide(gd__cu_device *d, bool no);
 /* Numbers of what was done so far. */

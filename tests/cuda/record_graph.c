@@ -13,6 +13,7 @@ gd_status record_keep(graph *g, const operation *o) {
     g->op[g->n] = malloc(sizeof *o);
     if (!g->op[g->n]) GD_FAIL(NOMEM, "record: no memory");
     *g->op[g->n++] = *o;
+    if (o->kind == REDUCE) g->of_comm[o->collective.comm] = true;
     return GD_OK;
 }
 
@@ -65,6 +66,7 @@ gd_status record_capture_end(gd__cu_device *d, void *s, void **out) {
     r->capturing = false;
     g->done = true;
     r->counts.graphs++;
+    for (int i = 0; i < RECORD_COMMS; i++) r->comm_graphs[i] += g->of_comm[i];
     *out = g;
     if (loose) MISTAKE("stream %d was forked in a capture and not joined", loose);
     return GD_OK;
@@ -88,8 +90,9 @@ gd_status record_graph_launch(gd__cu_device *d, void *s, void *what) {
 }
 
 gd_status record_graph_free(gd__cu_device *d, void *what) {
+    recorder *r = record_of(d);
     graph *g = what;
-    (void)d;
+    for (int i = 0; i < RECORD_COMMS && g->done; i++) r->comm_graphs[i] -= g->of_comm[i];
     for (int i = 0; i < g->n; i++) free(g->op[i]);
     free(g->op);
     free(g);

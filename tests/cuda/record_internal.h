@@ -6,7 +6,7 @@
 #include "record.h"
 #include "shim.h"
 
-enum { STREAMS = 48, HOST = 0, ARGS = 256, RANKS = 8, COLLECTIVES = 256 };
+enum { STREAMS = 48, HOST = 0, ARGS = 256, RANKS = 8, COLLECTIVES = 256, RECORD_COMMS = 8 };
 
 typedef struct clock {
     uint32_t at[STREAMS];
@@ -36,13 +36,18 @@ typedef struct event {
     struct graph *captured; /* recorded inside this capture */
 } event;
 
+typedef struct collective {
+    int comm, what, root; /* what: gd_device_collective */
+    int64_t count;
+} collective;
+
 typedef struct operation {
     kind kind;
     int stream;
     void *what; /* function, plan, event */
     uint32_t grid;
-    int n, comm;
-    int64_t count;
+    int n, rank;
+    collective collective;
     void *arg[ARGS];
     gd__cu_access access[ARGS];
 } operation;
@@ -53,7 +58,7 @@ typedef struct graph {
     int origin;           /* stream that was captured */
     int map[STREAMS];     /* stream while capturing -> clock of a launch; -1: not part of it */
     bool joined[STREAMS]; /* nothing after the last operation that the origin waited for     */
-    bool done;
+    bool done, of_comm[RECORD_COMMS];
 } graph;
 
 typedef struct stream {
@@ -61,11 +66,6 @@ typedef struct stream {
     graph *capture;
     bool origin;
 } stream;
-
-typedef struct collective {
-    int comm;
-    int64_t count;
-} collective;
 
 typedef struct loaded { /* a kernel */
     struct loaded *next;
@@ -79,7 +79,8 @@ typedef struct recorder {
     clock clock[STREAMS];
     int n_memory;
     memory *memory;
-    int rank, ranks, n_events;
+    int rank, ranks, n_events, n_comms;
+    int comm_graphs[RECORD_COMMS]; /* graphs that hold collectives of it */
     int n_collectives[RANKS];
     collective list[RANKS][COLLECTIVES];
     record_counts counts;
@@ -112,6 +113,8 @@ gd_status record_host(gd__cu_device *d, const void *at, size_t bytes, bool writt
 /* ---- record.c ---- */
 
 gd_status record_check_stream(const recorder *r, const void *s);
+/* Now, or into the graph that is captured. */
+gd_status record_put(recorder *r, operation *o);
 /* The operation happens on clock s. */
 gd_status record_perform(recorder *r, int s, operation *o);
 
