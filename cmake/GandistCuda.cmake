@@ -1,6 +1,6 @@
 # The CUDA executor's parts (compute/cuda), built where the CUDA toolkit and cuDNN's headers are. They open CUDA's
 # libraries at run time, so nothing links to them: here only headers are looked for. The program opens them as a plug-in,
-# libgandist_cuda.so, and so far only to say what is there: training on a GPU is not in this version.
+# libgandist_cuda.so (docs/devices.md).
 #
 # GANDIST_CUDA       OFF   nothing of it                 AUTO  what can be built      ON  an error where something is missing
 # GANDIST_CUDA_TEXT  the generated kernels (plain C) and their tests are built: needs no toolkit
@@ -48,7 +48,7 @@ set(gandist__missing "")
 gandist__find_cuda(gandist__missing)
 if(gandist__missing STREQUAL "")
   set(GANDIST_CUDA_BUILD ON)
-  set(GANDIST_CUDA_SUMMARY "plug-in, toolkit ${GANDIST_CUDA_VERSION}; it does not train yet")
+  set(GANDIST_CUDA_SUMMARY "plug-in, toolkit ${GANDIST_CUDA_VERSION}")
 elseif(GANDIST_CUDA STREQUAL "ON")
   message(FATAL_ERROR "GANDIST_CUDA=ON: ${gandist__missing} was not found; configure with GANDIST_CUDA=AUTO or OFF to build without")
 else()

@@ -53,6 +53,16 @@ typedef struct gd_memory {
     const gd_run_args *args;
 } gd_memory;
 
+/* One update of an optimiser over flat arrays of floats; the rules are those of dist/optimizer.h. Numbers that a rule does not
+ * know are anything. */
+typedef enum gd_update_rule { GD_UPDATE_ADAM, GD_UPDATE_RMSPROP, GD_UPDATE_MOMENTUM, GD_UPDATE_SGD } gd_update_rule;
+typedef struct gd_update {
+    gd_update_rule rule;
+    size_t count;
+    float rate, scale, decay, clip, eps, b1, rest1, b2, rest2, root2, alpha, rest, momentum;
+    float average;            /* share of the moving average that is kept, where there is one           */
+} gd_update;
+
 struct gd_executor {
     const char *name;         /* "ref", "cpu"                                                       */
     bool fuses;               /* groups are offered                                                 */
@@ -67,11 +77,22 @@ struct gd_executor {
     void (*release)(void *state); /* required */
     const char *(*describe_step)(void *state, const gd_view *v, int s); /* optional: kernel chosen  */
     /* Optional, all or none: memory that its steps work on where that is not the host's. Arenas come from alloc
-     * (64-byte aligned, undefined content), bindings must be such memory, pauses point into it, and copy is put in
+     * (64-byte aligned, undefined content), bindings must be such memory, pauses point into it, and copies are put in
      * order with the steps. Such programs have no guard bands. */
     gd_status (*alloc)(size_t bytes, void **out);
     void (*free)(void *memory); /* NULL is fine */
-    gd_status (*copy)(void *state, void *to, const void *from, size_t bytes);
+    gd_status (*copy)(void *state, void *to, const void *from, size_t bytes); /* within such memory */
+    gd_status (*put)(void *to, const void *host, size_t bytes);   /* `host` may change from the return on */
+    gd_status (*get)(void *host, const void *from, size_t bytes); /* waits until it is there             */
+    /* Optional, with alloc: an update on such memory, in order with the steps. m: ADAM's alone; v: the other moment of
+     * ADAM, the one of RMSPROP and MOMENTUM; average: NULL: none. */
+    gd_status (*update)(const gd_update *u, float *p, const float *g, float *m, float *v, float *average);
+    /* Optional, all or none: runs of an instance that the device remembers after the first ones, with the same bytes.
+     * Nothing may hold them, and what the instance is bound to must not change. start and resume as those of instances. */
+    gd_status (*replay_new)(const gd_program *p, gd_instance *i, void **replay); /* owner: caller, replay_free; p is i's */
+    gd_status (*replay_start)(void *replay, const gd_run_args *a, gd_pause *pause);
+    gd_status (*replay_resume)(void *replay, gd_pause *pause);
+    void (*replay_free)(void *replay); /* NULL is fine */
 };
 
 const gd_executor *gd_executor_ref(void);

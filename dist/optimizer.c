@@ -89,15 +89,20 @@ gd_optimizer_numbers gd_optimizer_numbers_of(const gd_optimizer_spec *s, int64_t
                                   .momentum = (float)gd_optimizer_momentum(s, step)};
 }
 
+void gd_optimizer_apply(gd_optimizer_kind kind, const gd_optimizer_numbers *u, size_t n, float *p, const float *g,
+                        float *m, float *v) {
+    switch (kind) {
+    case GD_ADAM: adam(u, n, p, g, m, v); break;
+    case GD_RMSPROP: rmsprop(u, n, p, g, m); break;
+    case GD_SGD:
+        if (m) momentum(u, n, p, g, m);
+        else plain(u, n, p, g);
+        break;
+    }
+}
+
 void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t number, double scale, double clip, size_t n,
                          float *p, const float *g, float *m, float *v) {
     const update u = gd_optimizer_numbers_of(s, step, number, scale, clip);
-    switch (s->kind) {
-    case GD_ADAM: adam(&u, n, p, g, m, v); break;
-    case GD_RMSPROP: rmsprop(&u, n, p, g, m); break;
-    case GD_SGD:
-        if (m) momentum(&u, n, p, g, m);
-        else plain(&u, n, p, g);
-        break;
-    }
+    gd_optimizer_apply(s->kind, &u, n, p, g, m, v);
 }

@@ -35,6 +35,9 @@ typedef struct gd_optimizer_numbers {
 } gd_optimizer_numbers;
 gd_optimizer_numbers gd_optimizer_numbers_of(const gd_optimizer_spec *s, int64_t step, int64_t update,
                                              double scale, double clip);
+/* The rules alone: one update with these numbers. */
+void gd_optimizer_apply(gd_optimizer_kind kind, const gd_optimizer_numbers *u, size_t n, float *p, const float *g, float *m,
+                        float *v);
 /* p, g, m, v: n floats (m, v NULL when not kept). update: from 1. scale multiplies g first. clip > 0
  * clamps p afterwards. Uses OpenMP. */
 void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t update, double scale,

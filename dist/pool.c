@@ -27,6 +27,17 @@ void gd_pool_decide(const gd_pool_rules *r, uint64_t draw, int64_t before, int64
 
 /* ---- in a trainer ---- */
 
+static size_t shard_bytes(const gd_trainer *t) { return (size_t)t->n * t->pool_floats * sizeof(float); }
+
+static gd_status mirror_pools(gd_trainer *t) {
+    for (int p = 0; p < t->n_pools; p++)
+        for (int64_t l = 0; l < t->local; l++) {
+            GD_TRY(gd__space_mirror(&t->space, t->pool[p].made[l], shard_bytes(t)));
+            GD_TRY(gd__space_mirror(&t->space, t->pool[p].given[l], shard_bytes(t)));
+        }
+    return GD_OK;
+}
+
 gd_status gd__make_pools(gd_trainer *t) {
     gd_shape image;
     t->n_pools = gd_gan_pools(t->gan, &image);
@@ -52,7 +63,7 @@ gd_status gd__make_pools(gd_trainer *t) {
     t->pool_mine = gd__aligned((size_t)(t->local * t->n) * t->pool_floats * sizeof(float));
     ok = ok && t->pool_mine;
     if (!ok) GD_FAIL(NOMEM, "pool.size: no memory for %d pools of %zu images", t->n_pools, size);
-    return GD_OK;
+    return mirror_pools(t);
 }
 
 void gd__free_pools(gd_trainer *t) {
@@ -92,20 +103,26 @@ static void keep_image(gd_trainer *t, const gd__pool *k, int64_t place) {
 }
 
 /* What D sees comes before the places change. */
-static void turn_over(gd_trainer *t, const gd__pool *k) {
+static gd_status turn_over(gd_trainer *t, const gd__pool *k) {
     size_t bytes = t->pool_floats * sizeof(float);
-    for (int64_t l = 0; l < t->local; l++)
+    for (int64_t l = 0; l < t->local; l++) {
         for (int64_t i = 0; i < t->n; i++)
             memcpy(k->given[l] + (size_t)i * t->pool_floats, image_of(t, k, t->pool_give[(t->first + l) * t->n + i]),
                    bytes);
+        GD_TRY(gd__space_put(&t->space, k->given[l], shard_bytes(t)));
+    }
     for (int64_t place = 0; place < t->config.pool_size; place++)
         if (t->pool_keep[place] < GD_POOL_PLACE) keep_image(t, k, place);
+    return GD_OK;
 }
 
 /* The images that all ranks made for pool k, in the order of the global batch, into pool_all. */
 static gd_status gather(gd_trainer *t, const gd__pool *k) {
     size_t shard = (size_t)t->n * t->pool_floats;
-    for (int64_t l = 0; l < t->local; l++) memcpy(t->pool_mine + (size_t)l * shard, k->made[l], shard * sizeof(float));
+    for (int64_t l = 0; l < t->local; l++) {
+        GD_TRY(gd__space_get(&t->space, k->made[l], shard_bytes(t)));
+        memcpy(t->pool_mine + (size_t)l * shard, k->made[l], shard * sizeof(float));
+    }
     return gd_comm_allgather(t->comm, t->pool_mine, (size_t)t->local * shard * sizeof(float), t->pool_all);
 }
 
@@ -117,7 +134,7 @@ gd_status gd__turn_pools(gd_trainer *t, int64_t draw) {
         gd_pool_rules rules = {.seed = gd__seed(t), .pool = (uint32_t)p, .size = t->config.pool_size};
         GD_TRY(gather(t, &t->pool[p]));
         gd_pool_decide(&rules, (uint64_t)draw, before, batch, t->pool_give, t->pool_keep);
-        turn_over(t, &t->pool[p]);
+        GD_TRY(turn_over(t, &t->pool[p]));
     }
     t->now.collective += gd__seconds() - start;
     return GD_OK;

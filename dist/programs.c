@@ -169,17 +169,23 @@ static void *other_memory(const gd_trainer *t, const char *name, int64_t l) {
     return NULL;
 }
 
+static gd_status bind_to(const gd_trainer *t, const char *name, gd_instance *i, const void *host) {
+    void *at = gd__space_at(&t->space, host);
+    if (!at) GD_FAIL(INTERNAL, "no memory of the device belongs to the name %s", name);
+    return gd_instance_bind(i, name, at);
+}
+
 static gd_status bind_one(gd_trainer *t, const char *name, gd_instance *i, int64_t l) {
     void *other = other_memory(t, name, l);
-    if (other) return gd_instance_bind(i, name, other);
+    if (other) return bind_to(t, name, i, other);
     if (!strncmp(name, "metric:", 7)) {
         int m;
         GD_TRY(gd__add_metric(t, name + 7, &m));
-        return gd_instance_bind(i, name, t->metric_value + ((size_t)l * GD__METRICS_MAX + (size_t)m) * GD__UNIT);
+        return bind_to(t, name, i, t->metric_value + ((size_t)l * GD__METRICS_MAX + (size_t)m) * GD__UNIT);
     }
     float *memory = slot_memory(t, name, l);
     if (!memory) GD_FAIL(INTERNAL, "no memory belongs to the name %s", name);
-    return gd_instance_bind(i, name, memory);
+    return bind_to(t, name, i, memory);
 }
 
 static gd_status bind(gd_trainer *t, const gd_program *p, gd_instance *i, int64_t l) {
@@ -196,7 +202,7 @@ static gd_status between_steps(void *programs) {
     return GD_OK;
 }
 
-/* Of the last local shard: the others have come as far. The first gradient of a group begins the round. */
+/* Of the last local shard, on the host: the others have come as far. The first gradient of a group begins the round. */
 static gd_status output_done(void *programs, int binding) {
     const gd__kind_programs *p = programs;
     gd_trainer *t = p->trainer;
@@ -228,10 +234,11 @@ static gd_status sort_bindings(const gd_trainer *t, gd__kind_programs *p, signed
 
 static gd_status let_overlap(gd_trainer *t, gd__kind_programs *p) {
     signed char *set = NULL;
+    bool early = !gd__space_is_far(&t->space); /* else gradients are fetched when all are there */
     p->trainer = t;
     gd_status st = sort_bindings(t, p, &set);
     for (int64_t l = 0; l < t->local && st == GD_OK; l++) {
-        gd_run_hooks h = {.ctx = p, .between = between_steps, .done = l == t->local - 1 ? output_done : NULL};
+        gd_run_hooks h = {.ctx = p, .between = between_steps, .done = early && l == t->local - 1 ? output_done : NULL};
         gd_instance_set_hooks(p->instance[l], &h);
         st = gd_instance_group(p->instance[l], set);
     }
@@ -239,11 +246,24 @@ static gd_status let_overlap(gd_trainer *t, gd__kind_programs *p) {
     return st;
 }
 
+/* Programs that nothing holds, where the executor can. A profile is of steps, one by one. */
+static gd_status let_replay(gd_trainer *t, gd__kind_programs *p) {
+    const gd_executor *x = t->config.executor;
+    const char *profile = getenv("GANDIST_PROFILE");
+    if (!x->replay_new || (profile && !strcmp(profile, "1"))) return GD_OK;
+    p->replay = calloc((size_t)t->local, sizeof *p->replay);
+    if (!p->replay) GD_FAIL(NOMEM, "%lld instances", (long long)t->local);
+    for (int64_t l = 0; l < t->local; l++) GD_TRY(x->replay_new(p->program, p->instance[l], &p->replay[l]));
+    return GD_OK;
+}
+
 /* ---- all of it ---- */
 
 static void make_room(gd_trainer *t, const gd_program *p) {
-    size_t bytes = gd_program_get_stats(p).arena_bytes;
-    if (bytes > t->memory_bytes) t->memory_bytes = bytes;
+    gd_program_stats s = gd_program_get_stats(p);
+    size_t sums = s.collective_bytes / sizeof(float);
+    if (s.arena_bytes > t->memory_bytes) t->memory_bytes = s.arena_bytes;
+    if (sums > t->staged_floats) t->staged_floats = sums;
 }
 
 /* Rank 0 samples on the same memory: nothing trains meanwhile. */
@@ -268,15 +288,18 @@ static gd_status make_batches(gd_trainer *t) {
         size_t bytes = (size_t)t->n * gd_sample_bytes(gd_dataset_shape(t->data, p));
         t->batch[p] = calloc(local, sizeof *t->batch[p]);
         if (!t->batch[p]) GD_FAIL(NOMEM, "%zu shards", local);
-        for (size_t l = 0; l < local; l++)
+        for (size_t l = 0; l < local; l++) {
             if (!(t->batch[p][l] = gd__aligned(bytes)))
                 GD_FAIL(NOMEM, "batches: no memory for shard %zu of %zu, %zu bytes each", l, local, bytes);
+            GD_TRY(gd__space_mirror(&t->space, t->batch[p][l], bytes));
+        }
     }
     int64_t pick = t->config.gan.penalty.pick > 1 ? t->config.gan.penalty.pick : 1;
-    float *controls = gd__aligned((2 * GD__UNIT + (size_t)pick) * sizeof(float));
+    size_t bytes = (2 * GD__UNIT + (size_t)pick) * sizeof(float);
+    float *controls = gd__aligned(bytes);
     if (!controls) GD_FAIL(NOMEM, "control inputs: no memory");
-    t->controls = (gd__controls){controls, controls + GD__UNIT, controls + 2 * GD__UNIT};
-    return GD_OK;
+    t->controls = (gd__controls){controls, controls + GD__UNIT, controls + 2 * GD__UNIT, bytes};
+    return gd__space_mirror(&t->space, controls, bytes);
 }
 
 static gd_status make_memory(gd_trainer *t) {
@@ -286,13 +309,18 @@ static gd_status make_memory(gd_trainer *t) {
     t->part = calloc(local, sizeof *t->part);
     t->shard_value = calloc(local, sizeof *t->shard_value);
     t->measured = calloc((size_t)t->handed * GD__METRICS_MAX, sizeof *t->measured);
-    t->metric_value = gd__aligned(local * GD__METRICS_MAX * GD__UNIT * sizeof(float));
-    if (!t->memory || !t->pause || !t->part || !t->metric_value || !t->shard_value || !t->measured)
+    size_t metric_bytes = local * GD__METRICS_MAX * GD__UNIT * sizeof(float);
+    bool far = gd__space_is_far(&t->space);
+    t->metric_value = gd__aligned(metric_bytes);
+    if (far) t->staged = gd__aligned(local * t->staged_floats * sizeof(float));
+    if (!t->memory || !t->pause || !t->part || !t->metric_value || !t->shard_value || !t->measured ||
+        (far && !t->staged))
         GD_FAIL(NOMEM, "%zu shards", local);
+    GD_TRY(gd__space_mirror(&t->space, t->metric_value, metric_bytes));
     for (size_t l = 0; l < local; l++) {
-        t->memory[l] = gd__aligned(t->memory_bytes);
-        if (!t->memory[l])
-            GD_FAIL(NOMEM, "activations: no memory for shard %zu of %zu, %zu bytes each", l, local, t->memory_bytes);
+        gd_status st = gd__space_alloc(&t->space, t->memory_bytes, &t->memory[l]);
+        if (st != GD_OK)
+            return gd_context(st, "activations: shard %zu of %zu, %zu bytes each", l, local, t->memory_bytes);
     }
     return make_batches(t);
 }
@@ -308,6 +336,7 @@ static gd_status make_instances(gd_trainer *t) {
             GD_TRY(bind(t, p->program, p->instance[l], l));
         }
         if (t->overlap) GD_TRY(let_overlap(t, p));
+        else GD_TRY(let_replay(t, p));
     }
     return GD_OK;
 }
@@ -334,7 +363,9 @@ void gd_trainer_print_profile(const gd_trainer *t, FILE *out) {
 void gd__free_programs(gd_trainer *t) {
     for (int k = 0; k < GD_STEP_KIND_COUNT * GD__VERSIONS; k++) {
         gd__kind_programs *p = &t->kind[0][0] + k;
+        for (int64_t l = 0; p->replay && l < t->local; l++) t->config.executor->replay_free(p->replay[l]);
         for (int64_t l = 0; p->instance && l < t->local; l++) gd_instance_free(p->instance[l]);
+        free(p->replay);
         free(p->instance);
         free(p->gradient);
         gd_program_free(p->program);
@@ -343,7 +374,7 @@ void gd__free_programs(gd_trainer *t) {
         gd_instance_free(t->sampler_instance[d]);
         gd_program_free(t->sampler[d]);
     }
-    for (int64_t l = 0; t->memory && l < t->local; l++) free(t->memory[l]);
+    for (int64_t l = 0; t->memory && l < t->local; l++) gd__space_free(&t->space, t->memory[l]);
     for (int p = 0; p < GD_PARTS_MAX; p++) {
         for (int64_t l = 0; t->batch[p] && l < t->local; l++) free(t->batch[p][l]);
         free(t->batch[p]);
@@ -353,6 +384,7 @@ void gd__free_programs(gd_trainer *t) {
     free(t->memory);
     free(t->pause);
     free(t->part);
+    free(t->staged);
     free(t->metric_value);
     free(t->shard_value);
     free(t->measured);

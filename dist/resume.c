@@ -60,6 +60,7 @@ static gd_status read_tensors(gd_trainer *t, const char *path, gd_checkpoint *k)
     if (s->count != t->state.count)
         GD_FAIL(DATA, "%s: holds %d tensors, this training state has %d", path, s->count, t->state.count);
     GD_TRY(gd_checkpoint_read_all(k, t->state.tensor, t->state.count));
+    gd__params_changed(t);
     t->counters = s->counters;
     return GD_OK;
 }

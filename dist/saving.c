@@ -34,6 +34,7 @@ gd_status gd__save(gd_trainer *t, bool last) {
     gd_status st;
     if (!t->writer) return GD_OK;
     t->state.counters = t->counters;
+    GD_TRY(gd__fetch_state(t));
     GD_TRY(gd_writer_start(t->writer, &t->state));
     GD_TRY(gd__heed_save(t)); /* of the save before, which was waited for */
     if (!last) return GD_OK;

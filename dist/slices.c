@@ -8,6 +8,7 @@
 void gd__divide_arenas(gd_trainer *t) {
     int size = gd_comm_size(t->comm), rank = gd_comm_rank(t->comm);
     t->sliced = t->config.shard_optimizer && size > 1;
+    t->resident = t->config.executor->update && !t->sliced;
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         gd__arenas *a = &t->group[g];
         a->last = a->count;
@@ -104,6 +105,7 @@ static void add_term(void *ctx, int i, const float *whole) {
 
 gd_status gd__hash_moments(gd_trainer *t) {
     hashing h = {.t = t};
+    GD_TRY(gd__fetch_state(t));
     if (!t->sliced) return GD_OK;
     GD_TRY(gd__collect_moments(t, add_term, &h));
     GD_TRY(gd_comm_allgather(t->comm, &h.sum, sizeof h.sum, t->hash));

@@ -87,6 +87,18 @@ static gd_status allocate_buffers(gd_trainer *t) {
     return GD_OK;
 }
 
+static gd_status mirror_state(gd_trainer *t) {
+    for (int g = 0; g < GD_GROUP_COUNT; g++) {
+        const gd__arenas *a = &t->group[g];
+        GD_TRY(gd__space_mirror(&t->space, a->param, a->count * sizeof(float)));
+        for (int64_t l = 0; l < t->local; l++)
+            GD_TRY(gd__space_mirror(&t->space, a->grad[l], a->count * sizeof(float)));
+    }
+    for (int64_t l = 0; l < t->local; l++)
+        GD_TRY(gd__space_mirror(&t->space, t->buffer[l], t->buffer_count * sizeof(float)));
+    return gd__mirror_optimizer(t);
+}
+
 gd_status gd__allocate_state(gd_trainer *t) {
     gd_status st = GD_OK;
     gd__divide_arenas(t);
@@ -98,6 +110,30 @@ gd_status gd__allocate_state(gd_trainer *t) {
         GD_TRY(gd_reducer_new(t->comm, a->count, (int)t->local, t->config.bucket_bytes, &a->reducer));
         for (int64_t l = 0; l < t->local; l++) a->grad[l] = gd_reducer_arena(a->reducer, (int)l);
     }
+    return gd_comm_agree(t->comm, mirror_state(t));
+}
+
+void gd__params_changed(gd_trainer *t) {
+    for (int g = 0; g < GD_GROUP_COUNT; g++) {
+        t->group[g].changed = true;
+        t->group[g].newer = false;
+    }
+}
+
+gd_status gd__put_params(gd_trainer *t) {
+    for (int g = 0; g < GD_GROUP_COUNT; g++) {
+        gd__arenas *a = &t->group[g];
+        if (!a->changed || a->pending) continue;
+        GD_TRY(gd__space_put(&t->space, a->param, a->count * sizeof(float)));
+        if (t->resident) GD_TRY(gd__put_optimizer(t, a));
+        a->changed = a->newer = false;
+    }
+    return GD_OK;
+}
+
+gd_status gd__put_statistics(gd_trainer *t) {
+    for (int64_t l = 0; l < t->local; l++)
+        GD_TRY(gd__space_put(&t->space, t->buffer[l], t->buffer_count * sizeof(float)));
     return GD_OK;
 }
 
@@ -137,6 +173,7 @@ void gd__initialise_state(gd_trainer *t) {
     }
     if (t->config.schedule.adaptive.kind != GD_ADAPTIVE_NONE)
         t->counters.adaptive.d_steps = t->counters.adaptive.next = t->config.schedule.d_steps;
+    gd__params_changed(t);
     gd__arenas *g = &t->group[GD_GROUP_G];
     if (g->ema) memcpy(g->ema, g->param, g->count * sizeof(float));
     if (t->buffer_ema) memcpy(t->buffer_ema, t->buffer[0], t->buffer_count * sizeof(float));
@@ -238,5 +275,7 @@ uint64_t gd_trainer_state_hash(const gd_trainer *t) {
 
 const gd_state *gd_trainer_state(gd_trainer *t) {
     t->state.counters = t->counters;
+    if (gd__fetch_state(t) != GD_OK) gd_error_clear(); /* a device that failed says so again at its next use */
+    gd__params_changed(t);                             /* the caller may */
     return &t->state;
 }

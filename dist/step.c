@@ -21,12 +21,29 @@ static gd_status load_batch(gd_trainer *t) {
     GD_TRY(st);
     for (int p = 0; p < gd_dataset_parts(t->data); p++) {
         size_t bytes = (size_t)t->n * gd_sample_bytes(gd_dataset_shape(t->data, p));
-        for (int64_t l = 0; l < t->local; l++)
+        for (int64_t l = 0; l < t->local; l++) {
             memcpy(t->batch[p][l], (const char *)b.part[p] + (size_t)l * bytes, bytes);
+            GD_TRY(gd__space_put(&t->space, t->batch[p][l], bytes));
+        }
     }
     t->now.data += b.wait_s;
     gd_comm_worked(t->comm);
     t->have_batch = t->config.overfit_batch; /* the loader starts at 0 then: gd__open_loader */
+    return GD_OK;
+}
+
+/* A part of a sum on the host, and the sum to where the part was. */
+static gd_status fetch_part(gd_trainer *t, int64_t l, size_t n) {
+    t->part[l] = t->pause[l].data;
+    if (!gd__space_is_far(&t->space)) return GD_OK;
+    float *to = t->staged + (size_t)l * t->staged_floats;
+    t->part[l] = to;
+    return t->space.executor->get(to, t->pause[l].data, n * sizeof *to);
+}
+
+static gd_status return_sum(gd_trainer *t, int64_t l, const float *sum, size_t n) {
+    if (gd__space_is_far(&t->space)) return t->space.executor->put(t->pause[l].data, sum, n * sizeof *sum);
+    if (l) memcpy(t->pause[l].data, sum, n * sizeof *sum);
     return GD_OK;
 }
 
@@ -35,13 +52,14 @@ static gd_status serve(gd_trainer *t) {
     const gd_pause *p = t->pause;
     double start = gd__seconds();
     size_t n = (size_t)p[0].count;
+    float *sum = gd__space_is_far(&t->space) ? t->staged : p[0].data;
     for (int64_t l = 0; l < t->local; l++) {
-        t->part[l] = p[l].data;
         if (p[l].kind != GD_PAUSE_COLLECTIVE || p[l].count != p[0].count)
             GD_FAIL(INTERNAL, "%s: shards wait for different sums", p[0].name);
+        GD_TRY(fetch_part(t, l, n));
     }
-    GD_TRY(gd_comm_sum_parts_f32(t->comm, t->part, (int)t->local, n, p[0].data));
-    for (int64_t l = 1; l < t->local; l++) memcpy(p[l].data, p[0].data, n * sizeof(float));
+    GD_TRY(gd_comm_sum_parts_f32(t->comm, t->part, (int)t->local, n, sum));
+    for (int64_t l = 0; l < t->local; l++) GD_TRY(return_sum(t, l, sum, n));
     double seconds = gd__seconds() - start;
     t->now.collective += seconds;
     gd_comm_waited(t->comm, seconds);
@@ -60,11 +78,12 @@ static gd_status end_of_phase(gd_trainer *t, gd_step_kind k, bool done, int64_t 
 }
 
 /* What the plan says to the graphs. */
-static void set_controls(gd_trainer *t, const gd_step_plan *plan) {
+static gd_status set_controls(gd_trainer *t, const gd_step_plan *plan) {
     int64_t pick = t->config.gan.penalty.pick;
     t->controls.noise_std[0] = (float)plan->noise_std;
     t->controls.rate[0] = (float)plan->rate;
     for (int64_t i = 0; i < pick; i++) t->controls.pick[i] = i == plan->pick;
+    return gd__space_put(&t->space, t->controls.noise_std, t->controls.bytes);
 }
 
 /* What a run may not touch now. Ahead of its iteration it also leaves all gradients as they are. */
@@ -94,30 +113,39 @@ static unsigned pending_groups(const gd_trainer *t) {
 }
 
 static gd_status start_all(gd_trainer *t, const gd__kind_programs *p, int64_t draw, bool ahead) {
+    const gd_executor *x = t->config.executor;
     unsigned sets = holds(t, ahead);
     memcpy(t->buffer_before, t->buffer[0], t->buffer_count * sizeof(float));
+    for (int64_t l = 1; l < t->local; l++) memcpy(t->buffer[l], t->buffer[0], t->buffer_count * sizeof(float));
+    GD_TRY(gd__put_params(t));
+    GD_TRY(gd__put_statistics(t));
     for (int64_t l = 0; l < t->local; l++) {
         gd_run_args a = {.seed = gd__seed(t), .step = (uint64_t)draw, .sample = (uint64_t)((t->first + l) * t->n)};
-        if (l) memcpy(t->buffer[l], t->buffer[0], t->buffer_count * sizeof(float));
         gd_instance_hold(p->instance[l], sets);
-        GD_TRY(gd_instance_start(p->instance[l], &a, &t->pause[l]));
+        GD_TRY(p->replay ? x->replay_start(p->replay[l], &a, &t->pause[l])
+                         : gd_instance_start(p->instance[l], &a, &t->pause[l]));
     }
     return GD_OK;
 }
 
 static gd_status resume_all(gd_trainer *t, const gd__kind_programs *p, bool ahead) {
+    const gd_executor *x = t->config.executor;
     unsigned sets = holds(t, ahead);
+    GD_TRY(gd__put_params(t));
     for (int64_t l = 0; l < t->local; l++) {
         gd_instance_hold(p->instance[l], sets);
-        GD_TRY(gd_instance_resume(p->instance[l], &t->pause[l]));
+        GD_TRY(p->replay ? x->replay_resume(p->replay[l], &t->pause[l])
+                         : gd_instance_resume(p->instance[l], &t->pause[l]));
     }
     return GD_OK;
 }
 
 /* What this rank hands over of each metric that this kind has; the others stay as they are. */
-static void collect_metrics(gd_trainer *t, const gd_program *p) {
+static gd_status collect_metrics(gd_trainer *t, const gd_program *p) {
     const gd_binding *b;
     int n = gd_program_bindings(p, &b);
+    GD_TRY(gd__space_get(&t->space, t->metric_value,
+                         (size_t)t->local * GD__METRICS_MAX * GD__UNIT * sizeof *t->metric_value));
     for (int i = 0; i < n; i++) {
         if (!b[i].is_output || strncmp(b[i].name, "metric:", 7)) continue;
         int m = gd__metric_index(t, b[i].name + 7);
@@ -128,6 +156,7 @@ static void collect_metrics(gd_trainer *t, const gd_program *p) {
         else memcpy(t->measured + m * t->handed, t->shard_value, (size_t)t->local * sizeof(double));
         gd__watch(t, m, sum);
     }
+    return GD_OK;
 }
 
 /* Adds to the time of the group whose gradients a phase ends with; what both share goes to the first. */
@@ -152,7 +181,7 @@ static gd_status begin(gd_trainer *t, const gd_step_plan *plan, const gd__kind_p
     t->mark = gd__seconds();
     if (gd_gan_step_reads(t->gan, k)) GD_TRY(load_batch(t));
     label_compute(t, k);
-    set_controls(t, plan);
+    GD_TRY(set_controls(t, plan));
     return start_all(t, p, draw, ahead);
 }
 
@@ -181,7 +210,7 @@ gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t dr
         GD_TRY(answer(t, k, draw));
         GD_TRY(resume_all(t, p, false));
     }
-    collect_metrics(t, p->program);
+    GD_TRY(collect_metrics(t, p->program));
     gd_comm_worked(t->comm);
     GD_TRY(end_of_phase(t, k, true, draw));
     book(t, k, true);

@@ -32,6 +32,7 @@ static gd_status prepare(gd_trainer *t) {
     GD_TRY(check_config(&t->config));
     t->arena = gd_arena_new();
     if (!t->arena) GD_FAIL(NOMEM, "trainer: no memory");
+    t->space.executor = t->config.executor;
     GD_TRY(gd__divide(t, gd_comm_size(t->comm), gd_comm_rank(t->comm)));
     GD_TRY(gd_gan_new(&t->config.gan, &t->gan));
     GD_TRY(gd__layout_state(t));
@@ -79,6 +80,7 @@ void gd_trainer_free(gd_trainer *t) {
     gd__free_looks(t);
     gd__free_programs(t);
     gd__free_state(t);
+    gd__space_close(&t->space);
     gd_gan_free(t->gan);
     gd_arena_free(t->arena);
     gd__free_control(t);
@@ -288,6 +290,14 @@ static gd_status take_back(gd_trainer *t, bool more, gd_status st) {
     return gd_error_restore(&e);
 }
 
+/* Who looks at the state after an error finds it on the host, if the device still gives it. */
+static gd_status fetch_after(gd_trainer *t, gd_status st) {
+    gd_error e;
+    gd_error_save(st, &e);
+    if (gd__fetch_state(t) != GD_OK) gd_error_clear(); /* the first error is the one that matters */
+    return gd_error_restore(&e);
+}
+
 gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
     gd_plan_rules rules = make_rules(t, until);
     if (t->counters.step >= until) return GD_OK;
@@ -310,12 +320,14 @@ gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
         if (st != GD_OK) st = take_back(t, more, st);
         if (st == GD_NUMERIC && t->go_back) {
             t->ahead = t->next_known = false;
-            GD_TRY(gd__go_back(t));
+            st = gd__go_back(t);
+            if (st != GD_OK) return fetch_after(t, st);
             rules = make_rules(t, until);
             GD_TRY(announce(t, &rules, &t->counters));
             more = true;
             continue;
         }
+        if (st != GD_OK) st = fetch_after(t, st);
         if (st != GD_OK && st != GD_REQUEUE) st = gd__end_saving(t, st); /* who leaves at once does not wait */
         GD_TRY(st);
     }

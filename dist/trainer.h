@@ -1,9 +1,11 @@
 /* dist/trainer.h -- the inside of a trainer. Folder-internal.
  *
+ *   space.c     the memory that programs work on, where it is not the host's
  *   state.c     tensors and their arenas; the state as a list for checkpoints; hashes
  *   programs.c  one program per step kind, one instance per local shard
  *   step.c      runs one program: data in, collectives, gradients out
  *   update.c    all-reduce, norms, optimiser, moving average: begun and ended, with programs in between
+ *   resident.c  the optimiser, and what it works on, in memory of the executor
  *   slices.c    the same where optimiser state is divided over the ranks
  *   pool.c      image pools        adaptive.c  how many D updates
  *   control.c   what ranks tell each other after an iteration; replica check
@@ -17,6 +19,7 @@
 #include "data/loader.h"
 #include "dist/checkpoint.h"
 #include "dist/reduce.h"
+#include "dist/space.h"
 #include "dist/stragglers.h"
 #include "dist/train.h"
 #include "dist/writer.h"
@@ -43,11 +46,14 @@ typedef struct gd__arenas {
     double *partial;      /* sums of squares, one a block (GD_SLICE_UNIT)                */
     double *gathered;     /* sliced: those of all ranks                                  */
     bool pending;         /* an update has begun and not ended                           */
+    bool changed;         /* the parameters, since their mirror (space.h) got them       */
+    bool newer;           /* resident: the mirrors of parameters, moments and average are */
 } gd__arenas;
 
 typedef struct gd__kind_programs {
     gd_program *program;  /* NULL: the schedule does not need this kind                  */
     gd_instance **instance; /* per local shard                                           */
+    void **replay;        /* per local shard, by which it runs; NULL: as an instance     */
     int *gradient;        /* per binding: the slot whose gradient it is, or -1           */
     struct gd_trainer *trainer;
 } gd__kind_programs;
@@ -70,6 +76,7 @@ typedef struct gd__pool {
 typedef struct gd__controls {
     float *noise_std, *rate;
     float *pick;          /* one-hot                                                     */
+    size_t bytes;         /* of all of it                                                */
 } gd__controls;
 
 /* Inputs of the generator of one direction that a watcher looks at, and what it makes of them; rank 0. */
@@ -101,6 +108,7 @@ struct gd_trainer {
     gd_train_hooks hooks;
     gd_gan *gan;
     gd_arena *arena;      /* of names and lists                                          */
+    gd__space space;      /* of all that programs are bound to                           */
     /* shards */
     int64_t shards, local, first, n; /* all, here, number of the first here, samples each */
     /* state */
@@ -114,6 +122,7 @@ struct gd_trainer {
     gd_counters counters;
     gd_state state;       /* view of all of it, for checkpoints                          */
     uint64_t data_fingerprint;
+    bool resident;        /* parameters are updated where programs are: resident.c       */
     bool sliced;          /* optimizer.shard, and there are ranks to divide it over      */
     uint64_t moment_terms; /* sliced: what moments add to the state hash, when last looked at */
     /* running */
@@ -134,6 +143,8 @@ struct gd_trainer {
     float *pool_mine, *pool_all;       /* images that this rank, that all ranks made      */
     gd_pause *pause;      /* per local shard                                             */
     const float **part;   /* scratch for sums over local shards                          */
+    float *staged;        /* those sums on the host, where programs are not there        */
+    size_t staged_floats; /* of one shard                                                */
     gd_loader *loader;
     bool have_batch;      /* overfit_batch: the one batch is there                       */
     bool together;        /* an error now would be known to all ranks                    */
@@ -188,6 +199,11 @@ GD_CHECKED gd_status gd__make_view(gd_trainer *t);
 /* Hash of this rank's arenas as they lie in memory, without slices: equal on replicas. */
 uint64_t gd__replica_hash(const gd_trainer *t);
 float *gd__slot_data(const gd_trainer *t, const gd__slot *s);
+/* Parameters were written, not by an update: programs get them before they run on. */
+void gd__params_changed(gd_trainer *t);
+/* To the mirrors: parameters that changed, but for those that an update is at work on; statistics of all local shards. */
+GD_CHECKED gd_status gd__put_params(gd_trainer *t);
+GD_CHECKED gd_status gd__put_statistics(gd_trainer *t);
 
 /* programs.c */
 GD_CHECKED gd_status gd__divide(gd_trainer *t, int ranks, int rank);
@@ -240,6 +256,13 @@ GD_CHECKED gd_status gd__end_updates(gd_trainer *t, unsigned groups); /* those o
 bool gd__pending(const gd_trainer *t);
 /* Remembers the first number of the iteration that is not finite. */
 void gd__watch(gd_trainer *t, int metric, double value);
+
+/* resident.c: where the executor has an optimiser, and its state is not divided. Mirrors of what it works on; one
+ * update of a group by the sum of gradients on the host; what it changed, to the host: before anybody but programs reads it. */
+GD_CHECKED gd_status gd__mirror_optimizer(gd_trainer *t);
+GD_CHECKED gd_status gd__put_optimizer(gd_trainer *t, const gd__arenas *a);
+GD_CHECKED gd_status gd__update_there(gd_trainer *t, gd_group g, const gd_optimizer_numbers *u, float ema_decay);
+GD_CHECKED gd_status gd__fetch_state(gd_trainer *t);
 
 /* control.c. What all ranks know after an iteration. */
 typedef struct gd__control {

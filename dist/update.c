@@ -82,22 +82,34 @@ static double usable(const gd_optimizer_spec *o, double norm, double scale) {
 }
 
 /* A batch that makes running statistics infinite or not a number would be with the network for ever. */
-static void keep_statistics(gd_trainer *t) {
+static gd_status keep_statistics(gd_trainer *t) {
+    size_t bytes = t->buffer_count * sizeof(float), kept = 0;
+    GD_TRY(gd__space_get(&t->space, t->buffer[0], bytes));
     for (size_t i = 0; i < t->buffer_count; i++) {
         if (isfinite(t->buffer[0][i])) continue;
         t->buffer[0][i] = t->buffer_before[i];
-        t->now.skipped |= GD__NO_STATISTICS;
+        kept++;
     }
+    if (!kept) return GD_OK;
+    t->now.skipped |= GD__NO_STATISTICS;
+    return gd__space_put(&t->space, t->buffer[0], bytes);
+}
+
+/* To where they are exchanged. */
+static gd_status fetch_gradients(gd_trainer *t, const gd__arenas *a) {
+    for (int64_t l = 0; l < t->local; l++) GD_TRY(gd__space_get(&t->space, a->grad[l], a->count * sizeof(float)));
+    return GD_OK;
 }
 
 /* Until here running statistics are those of before, and the end may be behind their next ones. */
 gd_status gd__begin_update(gd_trainer *t, gd_group g) {
     gd__arenas *a = &t->group[g];
     gd__label(t, GD_PHASE_REDUCE, g);
+    GD_TRY(fetch_gradients(t, a));
     if (!gd_reducer_is_open(a->reducer)) GD_TRY(gd_reducer_open(a->reducer, t->sliced));
     gd_reducer_all_ready(a->reducer);
     a->pending = true;
-    keep_statistics(t);
+    GD_TRY(keep_statistics(t));
     if (has_ema(t, g)) move_average(t->buffer_ema, t->buffer[0], t->buffer_count, ema_decay(t));
     return t->overlap ? GD_OK : gd__end_update(t, g);
 }
@@ -129,9 +141,14 @@ static gd_status apply(gd_trainer *t, gd_group g) {
         t->now.skipped |= 1u << g;
         return GD_OK;
     }
+    if (t->resident) {
+        gd_optimizer_numbers u = gd_optimizer_numbers_of(o, t->plan.step, number, scale, clip);
+        return gd__update_there(t, g, &u, has_ema(t, g) ? ema_decay(t) : 0);
+    }
     gd_optimizer_update(o, t->plan.step, number, scale, clip, a->last - a->first, a->param + a->first,
                         a->grad[0] + a->first, a->moment[0], a->moment[1]);
     GD_TRY(share_params(t, a));
+    a->changed = true;
     if (has_ema(t, g)) move_average(a->ema, a->param, a->count, ema_decay(t));
     return GD_OK;
 }

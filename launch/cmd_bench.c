@@ -6,6 +6,7 @@
 
 #include "launch/commands.h"
 #include "launch/cost.h"
+#include "launch/device.h"
 #include "launch/kernels.h"
 #include "launch/scaling.h"
 #include "launch/session.h"
@@ -14,7 +15,7 @@
 typedef struct bench_options {
     gd_text_list set;
     int64_t steps, warmup, threads, batch;
-    const char *scaling, *launcher;
+    const char *scaling, *launcher, *device;
     bool json;
 } bench_options;
 
@@ -22,6 +23,7 @@ static const gd_option table[] = {
     {"set", GD_OPT_TEXTS, offsetof(bench_options, set), "KEY=VALUE", "set a recipe key; may be repeated"},
     {"steps", GD_OPT_INT, offsetof(bench_options, steps), "N", "timed iterations (default 10, at least 5)"},
     {"warmup", GD_OPT_INT, offsetof(bench_options, warmup), "N", "iterations before them (default 2)"},
+    {"device", GD_OPT_TEXT, offsetof(bench_options, device), "DEVICE", "auto, cpu (default) or cuda"},
     {"scaling", GD_OPT_TEXT, offsetof(bench_options, scaling), "1,2,4",
      "one run for each of these numbers of ranks, with equal work per rank: efficiency, and what limits it"},
     {"batch", GD_OPT_INT, offsetof(bench_options, batch), "N",
@@ -42,6 +44,7 @@ typedef struct bench_run {
     gd_recipe *recipe;
     gd_dataset *data;
     gd_setup setup;
+    gd_device device;
     gd_trainer *trainer;
 } bench_run;
 
@@ -176,8 +179,9 @@ static gd_status measure(bench_run *b, gd_train_times *times, bench_comm *of_ran
 
 static gd_status bench(bench_run *b, const char *path) {
     GD_TRY(prepare(b, path));
+    GD_TRY(gd_device_open(b->comm, b->opt.device ? b->opt.device : "cpu", &b->device));
     gd_train_config *c = &b->setup.config;
-    c->executor = gd_executor_cpu();
+    c->executor = b->device.executor;
     c->checkpoint_dir = NULL;
     c->log_every = c->sample_every = 0;
     c->schedule.warmup_steps = c->schedule.warmup_every = 0; /* the usual iteration, without bursts of D steps */
@@ -235,12 +239,15 @@ static gd_status run(int argc, char **argv) {
     if (helped) return GD_OK;
     if (b.opt.steps < 5) GD_FAIL(USAGE, "--steps: a median needs at least 5, got %lld", (long long)b.opt.steps);
     if (b.opt.warmup < 1) GD_FAIL(USAGE, "--warmup: at least 1, got %lld", (long long)b.opt.warmup);
+    GD_TRY(gd_device_check(b.opt.device));
+    if (b.opt.scaling && b.opt.device) GD_FAIL(USAGE, "--scaling: on the CPU only; leave --device out");
     if (b.opt.scaling) return scale(&b.opt, args.item[0]);
     if (b.opt.batch || b.opt.threads || b.opt.launcher)
         GD_FAIL(USAGE, "--batch, --threads, --launcher: only with --scaling");
     GD_TRY(gd_session_begin(&b.comm, &b.layout));
     gd_status st = bench(&b, args.item[0]);
     gd_trainer_free(b.trainer);
+    gd_device_close(&b.device);
     gd_setup_free(&b.setup);
     gd_dataset_close(b.data);
     gd_recipe_free(b.recipe);

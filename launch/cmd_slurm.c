@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "launch/commands.h"
 #include "launch/leaving.h"
+#include "launch/plugin.h"
 #include "launch/slurm_script.h"
 #include "recipes/recipe.h"
 
@@ -83,8 +84,8 @@ static gd_status check_recipe(const slurm_options *o, const gd_recipe *r) {
                 (long long)((batch / ranks + 1) * ranks));
     if (shards && shards % ranks)
         GD_FAIL(USAGE, "numerics.shards is %lld, which %lld ranks do not divide", (long long)shards, (long long)ranks);
-    if (o->gpus != NOT_GIVEN)
-        GD_LOG(LAUNCH, WARN, "this build has no CUDA executor: the job would leave its GPUs idle");
+    if (o->gpus != NOT_GIVEN && !gd_plugin_is_there())
+        GD_LOG(LAUNCH, WARN, "there is no CUDA plug-in beside this program: the job would leave its GPUs idle");
     return GD_OK;
 }
 

@@ -36,7 +36,6 @@ typedef struct train_options {
     const char *out, *resume, *device, *time;
     int64_t steps, seconds; /* seconds: of time; 0: no limit */
     bool fresh, dry_run, print_config, overfit_batch, quiet, json;
-    gd_device runs_on; /* what device means here */
 } train_options;
 
 static const gd_option options[] = {
@@ -67,6 +66,7 @@ typedef struct train_run {
     const char *recipe_path;
     gd_comm *comm;
     gd_layout layout;
+    gd_device device; /* what --device means here */
     gd_recipe *recipe;
     char *recipe_text;
     gd_dataset *data;
@@ -158,7 +158,7 @@ static void on_checkpoint(void *ctx, int64_t step, const char *path, double seco
 /* ---- preparation ---- */
 
 static gd_status check_options(train_options *o) {
-    GD_TRY(gd_device_choose(o->device, &o->runs_on));
+    GD_TRY(gd_device_check(o->device));
     if (o->time) GD_TRY(gd_duration_parse("--time", o->time, &o->seconds));
     if (o->steps < 0) GD_FAIL(USAGE, "--steps: must not be negative, got %lld", (long long)o->steps);
     if (o->fresh && o->resume && strcmp(o->resume, "never"))
@@ -200,9 +200,11 @@ static gd_status prepare(train_run *t) {
     gd_setup_data facts = gd_setup_data_of(t->data);
     gd_status st = gd_setup_train(t->recipe, &facts, &t->setup);
     GD_TRY(gd_comm_agree(t->comm, st));
+    /* What a run would cost is worked out on the CPU. */
+    GD_TRY(gd_device_open(t->comm, t->opt.dry_run && !t->opt.device ? "cpu" : t->opt.device, &t->device));
     gd_kernels_begin(t->recipe, true);
     gd_train_config *c = &t->setup.config;
-    c->executor = t->opt.runs_on.executor;
+    c->executor = t->device.executor;
     c->overfit_batch = t->opt.overfit_batch;
     c->recipe_text = t->recipe_text;
     c->recipe_difference = recipe_difference;
@@ -254,8 +256,8 @@ static void print_start(const train_run *t, int64_t from, int64_t until) {
                        "gandist " GANDIST_VERSION " starts at step %lld of %lld, %d ranks on %d hosts, %d threads each",
                        (long long)from, (long long)until, gd_comm_size(t->comm), t->layout.hosts, t->layout.threads);
     if (t->opt.quiet || t->opt.json) return;
-    gd_start_facts facts = {t->recipe, &t->setup.config, t->data, gd_trainer_gan(t->trainer),
-                            t->comm,   &t->layout,       from,    until, t->opt.runs_on.text};
+    gd_start_facts facts = {t->recipe, &t->setup.config, t->data, gd_trainer_gan(t->trainer), t->comm, &t->layout, from,
+                            until,     t->device.text};
     gd_start_table_print(&facts, stdout);
 }
 
@@ -433,6 +435,7 @@ static gd_status run(int argc, char **argv) {
     int64_t step = t.trainer ? gd_trainer_step(t.trainer) : -1;
     gd_trainer_free(t.trainer); /* its writer may be at work in the folder */
     t.trainer = NULL;
+    gd_device_close(&t.device);
     tell_end(&t, step, st);
     if (st == GD_REQUEUE) gd_leaving_obeyed(&t.leaving);
     gd_start_end(t.start, st);

@@ -3,15 +3,20 @@
 #define GANDIST_LAUNCH_DEVICE_H
 
 #include "compute/exec.h"
+#include "dist/comm.h"
 
 typedef struct gd_device {
     const gd_executor *executor;
-    char text[768]; /* "cpu", and for `auto` why it is not a GPU: one line for people */
+    char text[768]; /* "cpu", or the GPU; for `auto` why it is not a GPU: one line for people */
 } gd_device;
 
-/* wanted: auto (also NULL), cpu, cuda, ref. auto never fails: without a GPU that can be used the CPU is taken. The CUDA
- * plug-in is looked for in the folder GANDIST_PLUGIN_DIR; without that beside the program, then in ../lib beside it. Errors:
- * USAGE (another word), UNSUP (cuda: what is missing). */
-GD_CHECKED gd_status gd_device_choose(const char *wanted, gd_device *out);
+/* Whether it is one of auto (also NULL), cpu, cuda, ref. Errors: USAGE. */
+GD_CHECKED gd_status gd_device_check(const char *wanted);
+/* The same kind of executor on all ranks. With auto and cuda every rank opens a GPU of its host, those of a host in
+ * turn. auto never fails: where a GPU cannot be used by some rank, all take the CPU. One at a time; ended by
+ * gd_device_close. Collective. Errors: UNSUP and others of the plug-in (cuda: what is missing). */
+GD_CHECKED gd_status gd_device_open(gd_comm *c, const char *wanted, gd_device *out);
+/* When programs and trainers are gone. Not collective. */
+void gd_device_close(gd_device *d);
 
 #endif

@@ -30,7 +30,7 @@ static gd_status time_all(const gd_train_config *c, const gd_dataset *d, int ran
 static gd_status choose(const gd_recipe *r, const gd_train_config *c, const gd_dataset *d, int ranks,
                         const char *record, char **text) {
     if (record && gd_path_exists(record)) GD_TRY(gd_choice_load(record));
-    if (gd_kernels_are_timed(r)) GD_TRY(time_all(c, d, ranks));
+    if (gd_kernels_are_timed(r) && c->executor == gd_executor_cpu()) GD_TRY(time_all(c, d, ranks));
     return gd_choice_export(text);
 }
 

@@ -82,6 +82,7 @@ static void print_communication(const gd_start_facts *f, FILE *out) {
                 : leaders ? "one rank of each host"
                           : "all ranks",
                 GANDIST_MPI_LIBRARY);
+    if (f->config->executor->alloc) fputs("; from and to the device through host memory", out);
     fputc('\n', out);
 }
 

@@ -53,6 +53,7 @@ if(GANDIST_CUDA_BUILD)
     LINK gandist::cuda_host gandist::models LABELS gpu TIMEOUT 600)
   gandist_add_script_test(NAME cuda.gpu_run SCRIPT cuda/gpu_run.sh LABELS default cuda
     ARGS ${GANDIST_FAKE_CUDA} $<TARGET_FILE:test_gpu.parity>)
+  gandist_add_script_test(NAME cuda.train SCRIPT cuda/train.sh LABELS default cuda TIMEOUT 1200 ARGS ${GANDIST_FAKE_CUDA})
   gandist_add_script_test(NAME cuda.configure SCRIPT cuda/configure.sh LABELS default cuda ARGS toolkit)
   gandist_add_test(NAME cuda.nvrtc SOURCES cuda/nvrtc.c cuda/recipes.c cuda/families.c ${cuda_text}
     LINK gandist::cuda_host gandist::launch gandist::recipes LABELS default cuda TIMEOUT 300 ARGS --every 9 90 80 100)

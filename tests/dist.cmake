@@ -12,6 +12,7 @@ foreach(name variants variants_resume sick skips overlap)
   gandist_add_test(NAME dist.${name} SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/${name}.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4 TIMEOUT 300
     LABELS default dist)
 endforeach()
+gandist_add_test(NAME dist.far SOURCES dist/far.c dist/far_memory.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4 TIMEOUT 300 LABELS default dist)
 target_link_options(test_dist.skips PRIVATE LINKER:--wrap=gd_loader_next)
 gandist_add_test(NAME dist.many SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/many.c LINK gandist::dist MPI::MPI_C RANKS 16 TIMEOUT 300 LABELS default dist)
 foreach(name alloc cost)

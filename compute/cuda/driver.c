@@ -25,6 +25,7 @@ typedef struct driver {
     void *library;
     CUdevice device;
     CUcontext context; /* NULL: not retained */
+    int number, count;
     int arch, urgent;  /* priority of urgent streams */
     gd__cu_compiler *compiler;
     gd__dnn *dnn;
@@ -271,16 +272,19 @@ static gd_status open_library(driver *d) {
     return st == GD_OK ? GD_OK : gd_context(st, "no NVIDIA driver");
 }
 
-static gd_status choose_device(driver *d, int number) {
+static gd_status choose_device(driver *d, int number, bool wrap) {
     int count = 0, major = 0, minor = 0;
     CUresult r = d->f.cuInit(0);
     if (r == CUDA_ERROR_NO_DEVICE) GD_FAIL(UNSUP, "cuda: the driver finds no GPU");
     GD_TRY(gd__cu_check(&d->f, "cuInit", r, __FILE__, __LINE__));
     CALL(d, cuDeviceGetCount, &count);
     if (count == 0) GD_FAIL(UNSUP, "cuda: the driver finds no GPU");
+    if (wrap) number %= count;
     if (number < 0 || number >= count)
         GD_FAIL(UNSUP, "cuda: there is no GPU %d; expected 0 to %d (CUDA_VISIBLE_DEVICES chooses which are shown)",
                 number, count - 1);
+    d->number = number;
+    d->count = count;
     CALL(d, cuDeviceGet, &d->device, number);
     CALL(d, cuDeviceGetAttribute, &major, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR, d->device);
     CALL(d, cuDeviceGetAttribute, &minor, CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR, d->device);
@@ -328,7 +332,7 @@ gd_status gd__cu_driver_open(const gd__cu_driver_opts *o, gd__cu_device **out) {
     if (!d) GD_FAIL(NOMEM, "cuda: no memory");
     fill_table(&d->table);
     GD_TRY_TO(err_close, open_library(d));
-    GD_TRY_TO(err_close, choose_device(d, o->device));
+    GD_TRY_TO(err_close, choose_device(d, o->device, o->wrap));
     GD_TRY_TO(err_close, gd__cu_compiler_open(o->cache, &d->compiler));
     GD_TRY_TO(err_close, gd__dnn_open(&dnn, &d->dnn));
     *out = &d->table;
@@ -366,7 +370,7 @@ gd_status gd__cu_driver_close(gd__cu_device *table) {
 gd_status gd__cu_driver_facts(gd__cu_device *table, gd__cu_facts *out) {
     driver *d = of(table);
     *out = (gd__cu_facts){
-        .arch = d->arch, .nvrtc = gd__cu_compiler_version(d->compiler), .cudnn = gd__dnn_version(d->dnn)};
+        .number = d->number, .count = d->count, .arch = d->arch, .nvrtc = gd__cu_compiler_version(d->compiler), .cudnn = gd__dnn_version(d->dnn)};
     CALL(d, cuDeviceGetName, out->name, sizeof out->name, d->device);
     CALL(d, cuMemGetInfo_v2, &out->free, &out->memory);
     CALL(d, cuDriverGetVersion, &out->driver);
@@ -374,3 +378,9 @@ gd_status gd__cu_driver_facts(gd__cu_device *table, gd__cu_facts *out) {
 }
 
 gd_status gd__cu_driver_properties(gd__cu_device *table, char **json) { return gd__dnn_device(of(table)->dnn, json); }
+
+gd_status gd__cu_driver_plans(gd__cu_device *table, char **text) { return gd__dnn_export(of(table)->dnn, text); }
+gd_status gd__cu_driver_take_plans(gd__cu_device *table, const void *text, size_t bytes) {
+    return gd__dnn_import(of(table)->dnn, text, bytes);
+}
+void gd__cu_driver_plans_summary(gd__cu_device *table, char out[128]) { gd__dnn_summary(of(table)->dnn, out); }

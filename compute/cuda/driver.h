@@ -9,6 +9,7 @@
 
 typedef struct gd__cu_driver_opts {
     int device;            /* number among those that CUDA shows                                     */
+    bool wrap;             /* any number: of those there are, in turn                                */
     const char *cache;     /* folder of compiled kernels and plans, made if need be; NULL: none      */
     bool nondeterministic; /* convolutions may add in changing order                                 */
 } gd__cu_driver_opts;
@@ -21,6 +22,7 @@ GD_CHECKED gd_status gd__cu_driver_close(gd__cu_device *d);
 
 typedef struct gd__cu_facts {
     char name[128];      /* "NVIDIA H200"              */
+    int number, count;   /* which of how many          */
     int arch;            /* 90: compute capability 9.0 */
     size_t memory, free; /* bytes                      */
     int driver, nvrtc;   /* 13000: CUDA 13.0           */
@@ -29,5 +31,11 @@ typedef struct gd__cu_facts {
 GD_CHECKED gd_status gd__cu_driver_facts(gd__cu_device *d, gd__cu_facts *out);
 /* cuDNN's view of the device as JSON, as tests/cuda/h200.json has it. owner: caller. */
 GD_CHECKED gd_status gd__cu_driver_properties(gd__cu_device *d, char **json);
+
+/* All convolution plans made so far as text, and those of rank 0 before plans are made: gd__dnn_export, gd__dnn_import. summary: as
+ * gd__dnn_summary. */
+GD_CHECKED gd_status gd__cu_driver_plans(gd__cu_device *d, char **text);
+GD_CHECKED gd_status gd__cu_driver_take_plans(gd__cu_device *d, const void *text, size_t bytes);
+void gd__cu_driver_plans_summary(gd__cu_device *d, char out[128]);
 
 #endif

@@ -9,16 +9,22 @@
 #include "compute/cuda/heavy.h"
 #include "compute/cuda/kernel.h"
 
-enum { RING = 4 };
+enum { RING = 4, STAGES = 2, STAGE_BYTES = 4 << 20 };
 _Static_assert(sizeof(gd_kernel_run) == sizeof(gd_run_args) &&
                    offsetof(gd_kernel_run, step) == offsetof(gd_run_args, step) &&
                    offsetof(gd_kernel_run, sample) == offsetof(gd_run_args, sample),
                "kernels read gd_run_args as it is");
 
+typedef struct stage { /* pinned memory on the way between the host and the device */
+    void *at, *event;  /* when its copy is done */
+    bool used;
+} stage;
+
 static struct context {
     gd__cu_device *device;
     gd__dnn_math f32_math;
     void *stream;
+    stage stage[STAGES];
 } here;
 
 typedef struct gd__cu_program {
@@ -223,6 +229,95 @@ static gd_status copy(void *opaque, void *to, const void *from, size_t bytes) {
     return here.device->copy(here.device, here.stream, to, from, bytes);
 }
 
+/* ---- between the host and the device: piece by piece through pinned memory, one piece copied while the next is filled ---- */
+
+static size_t piece_of(size_t bytes, size_t at) { return bytes - at < STAGE_BYTES ? bytes - at : STAGE_BYTES; }
+
+/* The next stage, when its last copy is done. */
+static gd_status take_stage(size_t piece, stage **out) {
+    stage *s = &here.stage[piece % STAGES];
+    if (s->used) GD_TRY(here.device->event_sync(here.device, s->event));
+    *out = s;
+    return GD_OK;
+}
+
+static gd_status copy_through(stage *s, void *to, const void *from, size_t bytes) {
+    GD_TRY(here.device->copy(here.device, here.stream, to, from, bytes));
+    GD_TRY(here.device->event_record(here.device, s->event, here.stream));
+    s->used = true;
+    return GD_OK;
+}
+
+gd_status gd__cu_put(void *to, const void *host, size_t bytes) {
+    stage *s;
+    for (size_t at = 0, k = 0; at < bytes; at += STAGE_BYTES, k++) {
+        size_t n = piece_of(bytes, at);
+        GD_TRY(take_stage(k, &s));
+        GD_TRY(here.device->host(here.device, s->at, n, true));
+        memcpy(s->at, (const char *)host + at, n);
+        GD_TRY(copy_through(s, (char *)to + at, s->at, n));
+    }
+    return GD_OK;
+}
+
+static gd_status fetch(const char *from, size_t bytes, size_t k) {
+    stage *s;
+    size_t at = k * STAGE_BYTES;
+    if (at >= bytes) return GD_OK;
+    GD_TRY(take_stage(k, &s));
+    return copy_through(s, s->at, from + at, piece_of(bytes, at));
+}
+
+static gd_status get(void *host, const void *from, size_t bytes) {
+    stage *s;
+    GD_TRY(fetch(from, bytes, 0));
+    for (size_t at = 0, k = 0; at < bytes; at += STAGE_BYTES, k++) {
+        size_t n = piece_of(bytes, at);
+        GD_TRY(fetch(from, bytes, k + 1));
+        GD_TRY(take_stage(k, &s));
+        GD_TRY(here.device->host(here.device, s->at, n, false));
+        memcpy((char *)host + at, s->at, n);
+    }
+    return GD_OK;
+}
+
+/* ---- replay.c as the table has it ---- */
+
+static gd_status replay_new(const gd_program *p, gd_instance *i, void **out) {
+    gd__cu_replay *r;
+    GD_TRY(gd__cu_replay_new(p, i, &r));
+    *out = r;
+    return GD_OK;
+}
+
+static gd_status replay_start(void *r, const gd_run_args *a, gd_pause *pause) {
+    return gd__cu_replay_start(r, a, pause);
+}
+
+static gd_status replay_resume(void *r, gd_pause *pause) { return gd__cu_replay_resume(r, pause); }
+
+/* What a device that failed cannot free is told by whoever uses it next. */
+static void replay_free(void *r) {
+    if (gd__cu_replay_free(r) != GD_OK) gd_error_clear();
+}
+
+/* ---- opening ---- */
+
+static gd_status open_stages(gd__cu_device *d) {
+    for (int i = 0; i < STAGES; i++) {
+        GD_TRY(d->alloc_host(d, STAGE_BYTES, &here.stage[i].at));
+        GD_TRY(d->event_new(d, &here.stage[i].event));
+    }
+    return GD_OK;
+}
+
+static gd_status open_here(gd__cu_device *d, gd__dnn_math f32_math) {
+    here.device = d;
+    here.f32_math = f32_math;
+    GD_TRY(d->stream_new(d, false, &here.stream));
+    return open_stages(d);
+}
+
 gd_status gd__cu_executor_open(gd__cu_device *d, gd__dnn_math f32_math, const gd_executor **out) {
     static const gd_executor cuda = {
         .name = "cuda",
@@ -236,20 +331,39 @@ gd_status gd__cu_executor_open(gd__cu_device *d, gd__dnn_math f32_math, const gd
         .alloc = alloc,
         .free = free_memory,
         .copy = copy,
+        .put = gd__cu_put,
+        .get = get,
+        .update = gd__cu_update,
+        .replay_new = replay_new,
+        .replay_start = replay_start,
+        .replay_resume = replay_resume,
+        .replay_free = replay_free,
     };
+    gd_error why;
     if (here.device) GD_FAIL(INTERNAL, "cuda: there is a device already");
-    GD_TRY(d->stream_new(d, false, &here.stream));
-    here.device = d;
-    here.f32_math = f32_math;
+    gd_status st = open_here(d, f32_math);
+    if (st != GD_OK) {
+        gd_error_save(st, &why);
+        if (gd__cu_executor_close() != GD_OK) gd_error_clear(); /* the first error is the one that matters */
+        return gd_error_restore(&why);
+    }
     *out = &cuda;
     return GD_OK;
 }
 
 gd_status gd__cu_executor_close(void) {
-    gd__cu_device *d = here.device;
-    void *stream = here.stream;
+    struct context was = here;
+    gd__cu_device *d = was.device;
     here = (struct context){0};
-    gd_status st = d->stream_sync(d, stream), gone = d->stream_free(d, stream);
+    gd_status st = was.stream ? d->stream_sync(d, was.stream) : GD_OK, gone = gd__cu_update_close(d);
+    if (st == GD_OK) st = gone;
+    for (int i = 0; i < STAGES; i++) {
+        if (was.stage[i].event) gone = d->event_free(d, was.stage[i].event);
+        if (st == GD_OK) st = gone;
+        gone = d->free(d, was.stage[i].at);
+        if (st == GD_OK) st = gone;
+    }
+    gone = was.stream ? d->stream_free(d, was.stream) : GD_OK;
     return st == GD_OK ? gone : st;
 }
 

@@ -35,4 +35,11 @@ gd_status gd__cu_program_keys(struct gd__cu_program *x, const gd_run_args *a);
 void gd__cu_program_hold_keys(struct gd__cu_program *x, bool hold);
 gd__cu_device *gd__cu_get_device(void);
 
+/* ---- between executor.c and update.c ---- */
+
+gd_status gd__cu_put(void *to, const void *host, size_t bytes);
+gd_status gd__cu_update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average);
+/* What updates left on the device; nothing runs any more. */
+gd_status gd__cu_update_close(gd__cu_device *d);
+
 #endif

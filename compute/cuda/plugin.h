@@ -1,16 +1,27 @@
 /* compute/cuda/plugin.h -- what libgandist_cuda.so offers, and who opens it may include: plain C, no CUDA.
  *
- * The plug-in is opened with dlopen (launch/device.c) and has its own copies of base/ and compute/: what goes wrong comes
- * back as text. It and the program must be of one version: interface and version are compared before anything is called. */
+ * The plug-in is opened with dlopen (launch/plugin.c) and has its own copies of base/ and compute/: a status comes back
+ * without its message, which `error` gives. It and the program must be of one version: interface and version are
+ * compared before anything is called. One thread, the same for all calls but `probe`. */
 #ifndef GANDIST_COMPUTE_CUDA_PLUGIN_H
 #define GANDIST_COMPUTE_CUDA_PLUGIN_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-enum { GD_CUDA_PLUGIN_INTERFACE = 1 };
+#include "compute/cuda/comm_device.h"
+#include "compute/exec.h"
+
+enum { GD_CUDA_PLUGIN_INTERFACE = 2 };
 #define GD_CUDA_PLUGIN_FILE "libgandist_cuda.so"
 #define GD_CUDA_PLUGIN_SYMBOL "gandist_cuda_plugin" /* a gd_cuda_plugin */
+
+typedef struct gd_cuda_open {
+    int device;            /* of those that CUDA shows, in turn: any number from 0 on                  */
+    const char *cache;     /* folder of compiled kernels and plans, made if need be; NULL: none        */
+    bool tf32;             /* f32 convolutions in TF32                                                 */
+    bool nondeterministic; /* convolutions may add in changing order                                   */
+} gd_cuda_open;
 
 typedef struct gd_cuda_plugin {
     int interface;       /* GD_CUDA_PLUGIN_INTERFACE; the members below belong to this number */
@@ -18,6 +29,24 @@ typedef struct gd_cuda_plugin {
     /* Whether GPU number `device` works, and all that is needed beside it is there. text: what it is, in one line, or
      * what is missing and what to do. Leaves nothing open. */
     bool (*probe)(int device, char *text, size_t room);
+    /* Opens a GPU: one at a time in a process. *executor: as those of compute/exec.h, until close. text: as of probe, with
+     * the GPU's number where there are several. Errors: UNSUP, CUDA, NOMEM, CANTCREAT, INTERNAL. */
+    gd_status (*open)(const gd_cuda_open *o, const gd_executor **executor, char *text, size_t room);
+    int (*gpus)(void); /* that CUDA shows, once one is open */
+    /* After all its programs are gone. Errors: CUDA. */
+    gd_status (*close)(void);
+    /* The message of the last status other than OK, of any function here, of the executor or of `comms`. */
+    void (*error)(char *text, size_t room);
+    /* Sums over ranks on streams of the device (NCCL), and the stream that the executor's steps are put on. */
+    const gd_device_comms *comms;
+    void *(*stream)(void);
+    /* So that all ranks use the convolution plans that rank 0 has chosen (GANDIST_CUDA_TUNE: heuristic, timed, all): rank 0
+     * makes its programs, then hands on what plans gives; the others take it before they make theirs. Where all go by
+     * heuristics it changes nothing. *text: owner: caller, free. take_plans errors: DATA (damaged), CONFIG (another GPU model,
+     * cuDNN or other settings than rank 0's), and nothing is taken. plans_text: one line on where the plans came from. */
+    gd_status (*plans)(char **text);
+    gd_status (*take_plans)(const void *text, size_t bytes);
+    void (*plans_text)(char *text, size_t room);
 } gd_cuda_plugin;
 
 #endif

@@ -88,8 +88,16 @@ static gd_status next(gd__cu_replay *r, const gd_run_args *a, gd_pause *pause) {
     return GD_OK;
 }
 
+/* A run that was captured in part, and left. */
+static gd_status forget(gd__cu_replay *r) {
+    gd__cu_device *d = gd__cu_get_device();
+    while (r->n) GD_TRY(d->graph_free(d, r->list[--r->n].graph));
+    return GD_OK;
+}
+
 gd_status gd__cu_replay_start(gd__cu_replay *r, const gd_run_args *a, gd_pause *pause) {
     r->at = 0;
+    if (r->stage == CAPTURING) GD_TRY(forget(r));
     if (r->stage != EAGER) GD_TRY(gd__cu_program_keys(r->program, a));
     return next(r, a, pause);
 }

@@ -41,7 +41,7 @@ equal "$(sed '/^case/,$!d' job.sbatch)" "$(sed '/^case/,$!d' "$GANDIST_SOURCE_DI
 equal "$(sed -n '/^set -uo/q; /^#SBATCH/s/=.*//p' job.sbatch | sort | uniq -d)" "" "options given twice"
 # All options stand before the first command, or sbatch would not see them.
 equal "$(sed '1,/^set -uo/d' job.sbatch | grep -c '^#SBATCH')" 0 "options behind the first command"
-run 0 g slurm tiny.yaml --nodes 1 --gpus 2; says "#SBATCH --gpus-per-node=2"; says "#SBATCH --ntasks-per-node=2"; says "GPUs idle"
+GANDIST_PLUGIN_DIR=$work run 0 g slurm tiny.yaml --nodes 1 --gpus 2; says "#SBATCH --gpus-per-node=2"; says "#SBATCH --ntasks-per-node=2"; says "GPUs idle"
 run 0 g slurm tiny.yaml --nodes 1 --time 00:02:00; says "B:USR2@20"
 run 0 g slurm tiny.yaml --nodes 1; says "#SBATCH --time=04:00:00"
 mkdir 'a "b"'; (cd 'a "b"' && run 64 g slurm ../tiny.yaml --nodes 1 && says "cannot be told to sbatch"; exit $failures) || fail "odd folder"

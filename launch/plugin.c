@@ -1,0 +1,165 @@
+/* launch/plugin.c -- see plugin.h. */
+#include "launch/plugin.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "base/log.h"
+#include "compute/cuda/plugin.h"
+
+enum { PATH_ROOM = 4096, TEXT_ROOM = 2048 };
+
+static const gd_cuda_plugin *plugin; /* that has a GPU open */
+static const gd_executor *inner;
+static gd_executor outer;
+
+/* ---- finding it ---- */
+
+/* The i-th place; false: there is no such place. */
+static bool place(int i, char path[PATH_ROOM]) {
+    const char *set = getenv("GANDIST_PLUGIN_DIR");
+    char self[PATH_ROOM / 2];
+    if (set && *set) return i == 0 && snprintf(path, PATH_ROOM, "%s/%s", set, GD_CUDA_PLUGIN_FILE) < PATH_ROOM;
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n < 1 || i > 1) return false;
+    self[n] = '\0';
+    char *end = strrchr(self, '/');
+    if (!end) return false;
+    *end = '\0';
+    return snprintf(path, PATH_ROOM, i == 0 ? "%s/%s" : "%s/../lib/%s", self, GD_CUDA_PLUGIN_FILE) < PATH_ROOM;
+}
+
+static gd_status open_file(char path[PATH_ROOM], void **handle) {
+    for (int i = 0; place(i, path); i++) {
+        if (access(path, F_OK)) continue;
+        *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+        if (!*handle) GD_FAIL(UNSUP, "the CUDA plug-in cannot be opened (%s)", dlerror());
+        return GD_OK;
+    }
+    GD_FAIL(UNSUP, "there is no CUDA plug-in (%s) beside the program; build it with -DGANDIST_CUDA=ON",
+            GD_CUDA_PLUGIN_FILE);
+}
+
+bool gd_plugin_is_there(void) {
+    char path[PATH_ROOM];
+    for (int i = 0; place(i, path); i++)
+        if (!access(path, F_OK)) return true;
+    return false;
+}
+
+static gd_status check(const char *path, const gd_cuda_plugin *p) {
+    if (!p) GD_FAIL(UNSUP, "%.400s is no plug-in of gandist: it has no %s", path, GD_CUDA_PLUGIN_SYMBOL);
+    if (p->interface != GD_CUDA_PLUGIN_INTERFACE || strcmp(p->version, GANDIST_VERSION) != 0)
+        GD_FAIL(UNSUP,
+                "%.400s is of gandist %.40s (interface %d), this program is %s (interface %d); install both from one "
+                "build",
+                path, p->version, p->interface, GANDIST_VERSION, GD_CUDA_PLUGIN_INTERFACE);
+    return GD_OK;
+}
+
+/* ---- its executor ---- */
+
+/* The plug-in has a copy of base/ of its own, and messages there. */
+static gd_status tell(const gd_cuda_plugin *p, gd_status st) {
+    char text[TEXT_ROOM];
+    if (st == GD_OK) return GD_OK;
+    p->error(text, sizeof text);
+    return gd_raise(st, __FILE__, __LINE__, "%s", text);
+}
+
+static gd_status prepare(const gd_view *v, size_t *scratch, size_t *shared_bytes, void **state) {
+    return tell(plugin, inner->prepare(v, scratch, shared_bytes, state));
+}
+
+static gd_status run(void *state, const gd_view *v, int s, const gd_memory *m) {
+    return tell(plugin, inner->run(state, v, s, m));
+}
+
+static gd_status alloc(size_t bytes, void **out) { return tell(plugin, inner->alloc(bytes, out)); }
+
+static gd_status copy(void *state, void *to, const void *from, size_t bytes) {
+    return tell(plugin, inner->copy(state, to, from, bytes));
+}
+
+static gd_status put(void *to, const void *host, size_t bytes) { return tell(plugin, inner->put(to, host, bytes)); }
+static gd_status get(void *host, const void *from, size_t bytes) { return tell(plugin, inner->get(host, from, bytes)); }
+
+static gd_status update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average) {
+    return tell(plugin, inner->update(u, p, g, m, v, average));
+}
+
+static gd_status replay_new(const gd_program *p, gd_instance *i, void **replay) {
+    return tell(plugin, inner->replay_new(p, i, replay));
+}
+
+static gd_status replay_start(void *replay, const gd_run_args *a, gd_pause *pause) {
+    return tell(plugin, inner->replay_start(replay, a, pause));
+}
+
+static gd_status replay_resume(void *replay, gd_pause *pause) {
+    return tell(plugin, inner->replay_resume(replay, pause));
+}
+
+static void wrap(void) {
+    outer = *inner;
+    outer.prepare = prepare;
+    outer.run = run;
+    outer.alloc = alloc;
+    outer.copy = copy;
+    outer.put = put;
+    outer.get = get;
+    outer.update = update;
+    outer.replay_new = replay_new;
+    outer.replay_start = replay_start;
+    outer.replay_resume = replay_resume;
+}
+
+/* ---- opening and closing ---- */
+
+/* Of compiled kernels and plans. owner: caller. NULL: there is no home, or no memory. */
+static char *cache_folder(void) {
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (base && *base == '/') return gd_path_join(base, "gandist/cuda");
+    return home && *home == '/' ? gd_path_join(home, ".cache/gandist/cuda") : NULL;
+}
+
+static gd_status open_gpu(const gd_cuda_plugin *p, int device, char *text, size_t room) {
+    char *cache = cache_folder();
+    const gd_cuda_open o = {.device = device, .cache = cache};
+    gd_status st = tell(p, p->open(&o, &inner, text, room));
+    free(cache);
+    return st;
+}
+
+gd_status gd_plugin_open(int device, const gd_executor **executor, char *text, size_t room) {
+    char path[PATH_ROOM];
+    void *handle;
+    if (plugin) GD_FAIL(INTERNAL, "a GPU is open already");
+    GD_TRY(open_file(path, &handle));
+    const gd_cuda_plugin *p = dlsym(handle, GD_CUDA_PLUGIN_SYMBOL);
+    gd_status st = check(path, p);
+    if (st == GD_OK) st = open_gpu(p, device, text, room);
+    if (st != GD_OK) {
+        dlclose(handle);
+        return gd_trace(st, __FILE__, __LINE__);
+    }
+    plugin = p; /* stays in memory: libraries of the GPU may have threads that end with the process */
+    wrap();
+    *executor = &outer;
+    return GD_OK;
+}
+
+int gd_plugin_gpus(void) { return plugin ? plugin->gpus() : 0; }
+
+void gd_plugin_close(void) {
+    if (!plugin) return;
+    if (tell(plugin, plugin->close()) != GD_OK) {
+        GD_LOG(LAUNCH, WARN, "closing the GPU: %s", gd_error_message());
+        gd_error_clear();
+    }
+    plugin = NULL;
+}

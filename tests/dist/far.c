@@ -1,0 +1,266 @@
+/* Whole trainings on an executor whose memory is not the host's (far_memory.h): every kind of GAN gives the bytes of the
+ * executor cpu, on any number of ranks, and checkpoints move between the two. */
+#include <errno.h>
+#include <omp.h>
+#include <unistd.h>
+
+#include "base/io.h"
+#include "tests/dist/far_memory.h"
+#include "tests/dist/variants.h"
+
+enum { STEPS = 5 };
+
+static gd_train_config plain_gan(void) {
+    gd_train_config c = base_config();
+    c.gan.generator = (gd_net_spec){.arch = "mlp",
+                                    .generator = true,
+                                    .latent = 6,
+                                    .height = 16,
+                                    .width_px = 16,
+                                    .channels = 1,
+                                    .width = 12,
+                                    .depth = 2};
+    c.gan.discriminator =
+        (gd_net_spec){.arch = "mlp", .height = 16, .width_px = 16, .channels = 1, .width = 12, .depth = 2};
+    c.optimizer[0] = c.optimizer[1] = (gd_optimizer_spec){.kind = GD_SGD, .lr = 1e-3, .momentum = 0.5};
+    return c;
+}
+
+static gd_train_config wgan_clip(void) {
+    gd_train_config c = base_config();
+    c.gan.loss.kind = GD_LOSS_WASSERSTEIN;
+    c.weight_clip = 0.01;
+    c.schedule.d_steps = 3;
+    c.optimizer[0] = c.optimizer[1] = (gd_optimizer_spec){.kind = GD_RMSPROP, .lr = 5e-5, .alpha = 0.99, .eps = 1e-8};
+    return c;
+}
+
+static const variant more[] = {
+    {"gan", plain_gan, &noise_data}, {"dcgan", base_config, &noise_data}, {"wgan-clip", wgan_clip, &noise_data}};
+enum { MORE = sizeof more / sizeof *more };
+
+static const variant *variant_at(int v) { return v < MORE ? &more[v] : &variants[v - MORE]; }
+
+/* ---- a run and all it has told ---- */
+
+typedef struct record {
+    uint64_t hash;
+    int n;
+    double value[STEPS][GD__METRICS_MAX];
+} record;
+
+static gd_status remember(void *ctx, const gd_metrics *m) {
+    record *r = ctx;
+    EXPECT(r->n < STEPS);
+    memcpy(r->value[r->n++], m->value, (size_t)m->count * sizeof(double));
+    return GD_OK;
+}
+
+static record train(const gd_train_config *c, const gd_dataset *d) {
+    static record r;
+    gd_train_hooks h = {.ctx = &r, .on_metrics = remember};
+    gd_trainer *t = NULL;
+    memset(&r, 0, sizeof r);
+    EXPECT_OK(gd_trainer_new(comm, c, d, &h, &t));
+    EXPECT_OK(gd_trainer_run(t, STEPS));
+    r.hash = gd_trainer_state_hash(t);
+    gd_trainer_free(t);
+    return r;
+}
+
+/* The config on `far` against the same on cpu. */
+static void expect_equal(gd_train_config c, const gd_dataset *d, far_can can, const char *what) {
+    static record near, far;
+    c.check_every = 1;
+    near = train(&c, d);
+    c.executor = far_executor(can);
+    far_take_counts();
+    far = train(&c, d);
+    EXPECT(near.hash == far.hash, "%s: another state", what);
+    EXPECT(near.n == far.n && !memcmp(near.value, far.value, sizeof near.value), "%s: other metrics", what);
+    EXPECT(far_take_counts().put > 0, "%s", what);
+}
+
+static void every_variant_gives_the_same_bytes(void) {
+    for (int v = 0; v < MORE + VARIANTS; v++)
+        expect_equal(variant_at(v)->config(), *variant_at(v)->data, (far_can)(v % 4), variant_at(v)->name);
+}
+
+static void shards_and_slices_do(void) {
+    for (int v = 0; v < MORE + VARIANTS; v++) {
+        gd_train_config c = variant_at(v)->config();
+        c.shards = 4;
+        c.shard_optimizer = v % 3 != 0;
+        expect_equal(c, *variant_at(v)->data, v % 2 ? FAR_REPLAYS : FAR_ALL, variant_at(v)->name);
+    }
+}
+
+static void overlap_does(void) {
+    for (int v = 0; v < MORE + VARIANTS; v++) {
+        gd_train_config c = variant_at(v)->config();
+        c.overlap = true;
+        c.shard_optimizer = v % 2;
+        c.bucket_bytes = 4096;
+        expect_equal(c, *variant_at(v)->data, v % 2 ? FAR_REPLAYS : FAR_ALL, variant_at(v)->name);
+    }
+}
+
+static void runs_are_replayed_unless_they_are_held(void) {
+    gd_train_config c = base_config();
+    c.executor = far_executor(FAR_ALL);
+    far_take_counts();
+    train(&c, noise_data);
+    far_counts n = far_take_counts();
+    EXPECT(n.replays == 2 * STEPS && n.updates == 2 * STEPS);
+    c.overlap = true;
+    train(&c, noise_data);
+    EXPECT(far_take_counts().replays == (size == 1 ? 2 * STEPS : 0));
+}
+
+/* ---- what the host does with the state ---- */
+
+static const char *folder;
+
+static void start_test(const char *name) {
+    folder = tiny_folder(name);
+    EXPECT_OK(gd_comm_barrier(comm));
+    if (rank == 0) EXPECT_OK(gd_dir_remove(folder));
+    EXPECT_OK(gd_comm_barrier(comm));
+}
+
+static uint64_t leg(gd_train_config c, const gd_dataset *d, const gd_executor *x, int64_t from, int64_t until) {
+    gd_trainer *t = NULL;
+    gd_train_hooks none = {0};
+    int64_t step;
+    c.executor = x;
+    c.checkpoint_dir = folder;
+    EXPECT_OK(gd_trainer_new(comm, &c, d, &none, &t));
+    EXPECT_OK(gd_trainer_resume(t, &step));
+    EXPECT(step == from);
+    EXPECT_OK(gd_trainer_run(t, until));
+    uint64_t hash = gd_trainer_state_hash(t);
+    gd_trainer_free(t);
+    return hash;
+}
+
+/* cpu, far, cpu, far: the bytes of one run on cpu. */
+static void checkpoints_move(void) {
+    const gd_executor *const x[] = {gd_executor_cpu(), far_executor(FAR_ALL), gd_executor_cpu(),
+                                    far_executor(FAR_PLAIN)};
+    for (int v = 0; v < MORE + VARIANTS; v++) {
+        gd_train_config c = variant_at(v)->config();
+        c.shard_optimizer = v % 2;
+        c.overlap = v % 3 == 0;
+        start_test("far-whole");
+        uint64_t want = leg(c, *variant_at(v)->data, gd_executor_cpu(), 0, 6), got = 0;
+        start_test("far-legs");
+        for (int i = 0; i < 3; i++) got = leg(c, *variant_at(v)->data, x[i + v % 2], 2 * i, 2 * i + 2);
+        EXPECT(got == want, "%s", variant_at(v)->name);
+    }
+}
+
+/* Steps that are not finite: what is skipped, and going back, are the same. */
+static void sickness_is_the_same(void) {
+    for (int policy = GD_NONFINITE_ROLLBACK; policy <= GD_NONFINITE_SKIP; policy++) {
+        uint64_t hash[2];
+        for (int far = 0; far < 2; far++) {
+            gd_train_config c = base_config();
+            gd_train_hooks none = {0};
+            gd_trainer *t = NULL;
+            start_test("far-sick");
+            c.executor = far ? far_executor(FAR_ALL) : gd_executor_cpu();
+            c.on_nonfinite = (gd_nonfinite)policy;
+            c.checkpoint_dir = folder;
+            c.checkpoint_every = 1;
+            c.optimizer[GD_GROUP_D].lr = 1e18; /* numbers are soon too large */
+            EXPECT_OK(gd_trainer_new(comm, &c, noise_data, &none, &t));
+            gd_status st = gd_trainer_run(t, 12);
+            EXPECT(st == GD_NUMERIC || st == GD_OK, "%s", gd_error_message());
+            EXPECT(t->counters.rollbacks + t->counters.skips > 0);
+            hash[far] = gd_trainer_state_hash(t);
+            gd_trainer_free(t);
+        }
+        EXPECT(hash[0] == hash[1], "policy %d", policy);
+    }
+}
+
+/* Looks at samples, and pictures in the middle of a training: live and averaged, both directions. */
+static void pictures_are_the_same(void) {
+    enum { N = 3, IMAGE = 256 };
+    static float x[N * IMAGE], out[2][3][N * IMAGE];
+    uint64_t hash[2];
+    for (int i = 0; i < N * IMAGE; i++) x[i] = (float)sin(i);
+    for (int v = 0; v < 2; v++) {
+        for (int far = 0; far < 2; far++) {
+            gd_train_config c = v ? discogan() : base_config();
+            gd_train_hooks none = {0};
+            gd_trainer *t = NULL;
+            c.executor = far ? far_executor(FAR_ALL) : gd_executor_cpu();
+            c.watch.every = 2;
+            c.watch.action[GD_WATCH_COLLAPSE] = GD_WATCH_WARN;
+            EXPECT_OK(gd_trainer_new(comm, &c, v ? pair_data : noise_data, &none, &t));
+            EXPECT_OK(gd_trainer_run(t, 3));
+            for (int k = 0; k < 3 && rank == 0; k++)
+                EXPECT_OK(v ? gd_trainer_translate(t, k == 2, N, x, k == 1, out[far][k])
+                            : gd_trainer_sample(t, N, x, k == 1, out[far][k]));
+            EXPECT_OK(gd_trainer_run(t, 5));
+            hash[far] = gd_trainer_state_hash(t);
+            gd_trainer_free(t);
+        }
+        EXPECT(hash[0] == hash[1] && !memcmp(out[0], out[1], sizeof out[0]), "%d", v);
+    }
+}
+
+/* Weights from elsewhere, before the first step. */
+static void weights_that_are_set_are_trained(void) {
+    uint64_t hash[2];
+    for (int far = 0; far < 2; far++) {
+        gd_train_config c = base_config();
+        gd_train_hooks none = {0};
+        gd_trainer *t = NULL;
+        c.executor = far ? far_executor(FAR_ALL) : gd_executor_cpu();
+        EXPECT_OK(gd_trainer_new(comm, &c, noise_data, &none, &t));
+        const gd_state *s = gd_trainer_state(t);
+        for (int i = 0; i < s->count; i++)
+            if (s->tensor[i].data) s->tensor[i].data[0] += 0.25f;
+        EXPECT_OK(gd_trainer_run(t, 2));
+        hash[far] = gd_trainer_state_hash(t);
+        gd_trainer_free(t);
+    }
+    EXPECT(hash[0] == hash[1]);
+}
+
+/* That the host's memory is not the executor's: a step that is given it, or a host that reads the other, is found. */
+static void the_test_can_fail(void) {
+    const gd_executor *x = far_executor(FAR_PLAIN);
+    void *memory;
+    float host[4] = {1, 2, 3, 4};
+    EXPECT_OK(x->alloc(sizeof host, &memory));
+    EXPECT_OK(x->put(memory, host, sizeof host));
+    EXPECT_ERROR(x->copy(NULL, memory, host, sizeof host), INTERNAL, "the wrong memories");
+    int pair[2];
+    EXPECT(!pipe(pair) && write(pair[1], memory, 1) < 0 && errno == EFAULT, "the host can read it");
+    close(pair[0]);
+    close(pair[1]);
+    x->free(memory);
+}
+
+int main(void) {
+    const rig_test tests[] = {
+        RIG_TEST(the_test_can_fail),
+        RIG_TEST(every_variant_gives_the_same_bytes),
+        RIG_TEST(shards_and_slices_do),
+        RIG_TEST(overlap_does),
+        RIG_TEST(runs_are_replayed_unless_they_are_held),
+        RIG_TEST(checkpoints_move),
+        RIG_TEST(sickness_is_the_same),
+        RIG_TEST(pictures_are_the_same),
+        RIG_TEST(weights_that_are_set_are_trained),
+    };
+    omp_set_num_threads(1);
+    gd_cpu_set_threads(1);
+    open_variant_data();
+    int failed = rig_main(tests, sizeof tests / sizeof *tests);
+    close_variant_data();
+    return failed;
+}
