@@ -21,7 +21,8 @@ if(GANDIST_CUDA_BUILD)
   add_library(gandist_fake_cuda SHARED cuda/fake_driver.c cuda/fake_nvrtc.c cuda/fake_cudnn.c cuda/fake_nccl.c cuda/record_conv.c cuda/shim.c)
   target_link_libraries(gandist_fake_cuda PRIVATE gandist::options gandist::cuda_headers gandist::compute ${CMAKE_DL_LIBS})
   target_include_directories(gandist_fake_cuda PRIVATE ${PROJECT_SOURCE_DIR})
-  target_link_options(gandist_fake_cuda PRIVATE LINKER:-Bsymbolic)
+  # What it keeps for its next call stays reachable when it is closed.
+  target_link_options(gandist_fake_cuda PRIVATE LINKER:-Bsymbolic LINKER:-z,nodelete)
   set_target_properties(gandist_fake_cuda PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${GANDIST_FAKE_CUDA} OUTPUT_NAME cuda SUFFIX .so.1)
   foreach(name libcudnn_graph.so.9 libnvrtc.so.13 libnccl.so.2)
     add_custom_command(TARGET gandist_fake_cuda POST_BUILD VERBATIM
@@ -51,8 +52,18 @@ if(GANDIST_CUDA_BUILD)
   # What a GPU is needed for, and that it says so where there is none.
   gandist_add_test(NAME gpu.parity SOURCES gpu/parity.c cuda/on_device.c cuda/steps.c cuda/families.c ops/harness.c
     LINK gandist::cuda_host gandist::models LABELS gpu TIMEOUT 600)
-  gandist_add_script_test(NAME cuda.gpu_run SCRIPT cuda/gpu_run.sh LABELS default cuda
-    ARGS ${GANDIST_FAKE_CUDA} $<TARGET_FILE:test_gpu.parity>)
+  gandist_add_test(NAME gpu.ops SOURCES gpu/ops.c cuda/on_device.c cuda/steps.c ops/harness.c ops/cases.c
+    LINK gandist::cuda_host gandist::models LABELS gpu TIMEOUT 600)
+  gandist_add_test(NAME gpu.nccl SOURCES gpu/nccl.c ops/harness.c LINK gandist::cuda_host LABELS gpu TIMEOUT 600)
+  gandist_add_script_test(NAME cuda.gpu_run SCRIPT cuda/gpu_run.sh LABELS default cuda ARGS ${GANDIST_FAKE_CUDA})
+  # A plug-in of another version, for cuda.device.
+  add_library(gandist_old_plugin MODULE cuda/old_plugin.c)
+  target_include_directories(gandist_old_plugin PRIVATE ${PROJECT_SOURCE_DIR})
+  target_link_libraries(gandist_old_plugin PRIVATE gandist::options)
+  set_target_properties(gandist_old_plugin PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/old-plugin
+    OUTPUT_NAME gandist_cuda)
+  gandist_add_script_test(NAME cuda.device SCRIPT cuda/device.sh LABELS default cuda
+    ARGS ${GANDIST_FAKE_CUDA} ${CMAKE_CURRENT_BINARY_DIR}/old-plugin)
   gandist_add_script_test(NAME cuda.train SCRIPT cuda/train.sh LABELS default cuda TIMEOUT 1200 ARGS ${GANDIST_FAKE_CUDA})
   gandist_add_script_test(NAME cuda.configure SCRIPT cuda/configure.sh LABELS default cuda ARGS toolkit)
   gandist_add_test(NAME cuda.nvrtc SOURCES cuda/nvrtc.c cuda/recipes.c cuda/families.c ${cuda_text}

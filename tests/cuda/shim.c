@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { PER_FILE = 400 };
 
@@ -65,8 +66,8 @@ static void write_file(const char *path, int first, int last) {
 static void *compile(int first, int last) {
     char text[512], object[512], command[2048];
     const char *tmp = variable("GANDIST_TEST_TMP", "/tmp");
-    snprintf(text, sizeof text, "%s/kernels-%d.c", tmp, files);
-    snprintf(object, sizeof object, "%s/kernels-%d.so", tmp, files);
+    snprintf(text, sizeof text, "%s/kernels-%d-%d.c", tmp, (int)getpid(), files);
+    snprintf(object, sizeof object, "%s/kernels-%d-%d.so", tmp, (int)getpid(), files);
     write_file(text, first, last);
     snprintf(command, sizeof command,
              "cc -std=gnu17 -O1 -g0 -fPIC -shared -Wall -Wextra -Werror -Wno-unused-variable -Wno-unused-function "
@@ -75,6 +76,8 @@ static void *compile(int first, int last) {
     if (system(command)) die("the C compiler refuses", text);
     void *h = dlopen(object, RTLD_NOW | RTLD_LOCAL);
     if (!h) die("cannot open", dlerror());
+    unlink(text); /* what is open stays; programs of several ranks share the folder */
+    unlink(object);
     return h;
 }
 

@@ -1,14 +1,16 @@
 /* tests/gpu/parity.c -- training steps of every family on a real GPU, in f32, tf32 and bf16, against `ref` in the norm of steps.h,
  * and captured graphs against the eager run, byte for byte. What can be run on the fake libraries is so in the default suite.
  *
- * Usage: [--properties FILE] [FAMILY]...: FILE gets cuDNN's view of the GPU (the form of tests/cuda/h200.json). Ends with 77
- * and the reason where no GPU can be used. */
+ * Usage: [--properties FILE] [--bytes FILE] [FAMILY]...: properties: gets cuDNN's view of the GPU (the form of
+ * tests/cuda/h200.json). bytes: a hash of what every step gives; written if it is not there, else every step must have its hash, so that a
+ * second start, with the caches of the first, is compared byte for byte. Ends with 77 and the reason where no GPU can be used. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../cuda/families.h"
 #include "../cuda/on_device.h"
+#include "base/hash.h"
 #include "base/io.h"
 #include "compute/cuda/driver.h"
 
@@ -29,6 +31,36 @@ static const mode modes[MODES] = {
 static gd__cu_device *device;
 static const gd_executor *cuda;
 static int failures, steps;
+static FILE *bytes; /* of --bytes */
+static bool comparing;
+
+/* ---- repeats ---- */
+
+static uint64_t hash_outputs(prog *x) {
+    uint64_t h = 0;
+    for (int b = 0; b < x->n; b++) {
+        void *have = download(x, b);
+        h = gd_hash64(have, binding_bytes(&x->list[b]), h);
+        free(have);
+    }
+    return h;
+}
+
+/* Steps come in one order. */
+static bool same_bytes(const char *name, uint64_t hash) {
+    char text[17], line[160], want[160];
+    if (!bytes) return true;
+    gd_hash64_text(hash, text);
+    snprintf(want, sizeof want, "%s %.100s\n", text, name);
+    if (comparing) return fgets(line, sizeof line, bytes) && !strcmp(line, want);
+    return fputs(want, bytes) >= 0;
+}
+
+static void open_bytes(const char *path) {
+    comparing = gd_path_exists(path);
+    bytes = fopen(path, comparing ? "r" : "w");
+    if (!bytes) ops_die(path);
+}
 
 /* ---- one step ---- */
 
@@ -64,11 +96,12 @@ static void check_step(const char *name, const gd_step_graph *s, const mode *m) 
     set_inputs(&x);
     ops_need(gd_instance_run(x.i, &a), name);
     double e = worst_distance(&x, ref, m->base, where);
-    bool same = same_captured(&x, s, m->precision), good = e <= 1 && same;
+    bool repeats = same_bytes(name, hash_outputs(&x));
+    bool same = same_captured(&x, s, m->precision), good = e <= 1 && same && repeats;
     steps++;
     failures += !good;
-    printf("%-36s %7.3f of the limit %s%s, worst %s\n", name, e, good ? "ok" : "FAIL",
-           same ? "" : ", the graph gives other bytes", where);
+    printf("%-36s %7.3f of the limit %s%s%s, worst %s\n", name, e, good ? "ok" : "FAIL",
+           same ? "" : ", the graph gives other bytes", repeats ? "" : ", other bytes than the start before", where);
     steps_ref_free(ref);
     close_prog(&x);
 }
@@ -116,8 +149,13 @@ static void print_device(void) {
 
 int main(int argc, char **argv) {
     const gd__cu_driver_opts o = {.cache = getenv("GANDIST_CUDA_CACHE")};
-    bool properties = argc > 2 && !strcmp(argv[1], "--properties");
-    int first = properties ? 3 : 1, n;
+    const char *properties = NULL;
+    int first = 1, n;
+    for (; first + 1 < argc && !strncmp(argv[first], "--", 2); first += 2) {
+        if (!strcmp(argv[first], "--properties")) properties = argv[first + 1];
+        else if (!strcmp(argv[first], "--bytes")) open_bytes(argv[first + 1]);
+        else ops_die(argv[first]);
+    }
     const family *list = families(&n);
     gd_status st = gd__cu_driver_open(&o, &device);
     if (st == GD_UNSUP) {
@@ -126,7 +164,7 @@ int main(int argc, char **argv) {
     }
     ops_need(st, "GPU");
     print_device();
-    if (properties) write_properties(argv[2]);
+    if (properties) write_properties(properties);
     for (int m = 0; m < MODES; m++) {
         ops_need(gd__cu_executor_open(device, modes[m].math, &cuda), "executor");
         for (int i = 0; i < n; i++)
@@ -134,6 +172,7 @@ int main(int argc, char **argv) {
         ops_need(gd__cu_executor_close(), "close");
     }
     ops_need(gd__cu_driver_close(device), "close");
-    printf("%d steps, %d failures\n", steps, failures);
+    if (bytes && fclose(bytes)) ops_die("--bytes");
+    printf("%d steps, %d failures%s\n", steps, failures, comparing ? ", compared with the start before" : "");
     return failures || !steps;
 }

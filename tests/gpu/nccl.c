@@ -1,0 +1,95 @@
+/* tests/gpu/nccl.c -- NCCL on the GPU that is here: a communicator of one rank for G and one for D, their collectives eager and captured,
+ * with memory of NCCL's that is registered. Only one rank: NCCL refuses two on one GPU. Ends with 77 and the reason where
+ * there is no GPU or no NCCL. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../ops/harness.h"
+#include "compute/cuda/driver.h"
+#include "compute/cuda/nccl.h"
+
+enum { COUNT = 1 << 20, BYTES = COUNT * 4, LAUNCHES = 3 };
+
+static gd__cu_device *device;
+static void *stream;
+static float *pinned;
+
+static gd_device_comm *join(const char *name) {
+    unsigned char id[GD_DEVICE_COMM_ID];
+    gd_device_comm *c;
+    const gd_device_comm_opts o = {.name = name, .size = 1, .id = id, .most_blocks = 16};
+    ops_need(gd__nccl.make_id(id), "id");
+    ops_need(gd__nccl.open(&o, &c), name);
+    return c;
+}
+
+static gd_status put_all(gd_device_comm *c, float *a) {
+    GD_TRY(c->all_reduce(c, stream, a, COUNT));
+    GD_TRY(c->reduce_scatter(c, stream, a, a, COUNT));
+    GD_TRY(c->all_gather(c, stream, a, a, COUNT));
+    return c->broadcast(c, stream, a, COUNT, 0);
+}
+
+static void send(float *a, int round) {
+    for (int i = 0; i < COUNT; i++) pinned[i] = (float)(i % 1000 + round);
+    ops_need(device->copy(device, stream, a, pinned, BYTES), "copy");
+    ops_need(device->stream_sync(device, stream), "sync");
+}
+
+static bool is_right(gd_device_comm *c, float *a, int round) {
+    memset(pinned, 0, BYTES);
+    ops_need(c->wait(c, stream, 20), "wait");
+    ops_need(device->copy(device, stream, pinned, a, BYTES), "copy");
+    ops_need(device->stream_sync(device, stream), "sync");
+    for (int i = 0; i < COUNT; i++)
+        if (pinned[i] != (float)(i % 1000 + round)) return false;
+    return true;
+}
+
+static int check(gd_device_comm *const c[2], float *const a[2]) {
+    void *graph;
+    int wrong = 0;
+    for (int k = 0; k < 2; k++) {
+        send(a[k], k);
+        ops_need(put_all(c[k], a[k]), "eager");
+        wrong += !is_right(c[k], a[k], k);
+    }
+    ops_need(device->capture(device, stream), "capture");
+    for (int k = 0; k < 2; k++) ops_need(put_all(c[k], a[k]), "captured");
+    ops_need(device->capture_end(device, stream, &graph), "capture");
+    for (int round = 0; round < LAUNCHES; round++) {
+        for (int k = 0; k < 2; k++) send(a[k], 10 * round + k);
+        ops_need(device->graph_launch(device, stream, graph), "launch");
+        for (int k = 0; k < 2; k++) wrong += !is_right(c[k], a[k], 10 * round + k);
+    }
+    ops_need(device->graph_free(device, graph), "graph");
+    return wrong;
+}
+
+int main(void) {
+    const gd__cu_driver_opts o = {0};
+    int version = 0;
+    gd_device_comm *c[2];
+    void *a[2], *host;
+    gd_status st = gd__cu_driver_open(&o, &device);
+    if (st == GD_OK && gd__nccl.version(&version) == GD_UNSUP) st = GD_UNSUP;
+    if (st == GD_UNSUP) {
+        printf("skipped: %s\n", gd_error_message());
+        return 77;
+    }
+    ops_need(st, "GPU");
+    ops_need(device->stream_new(device, false, &stream), "stream");
+    ops_need(device->alloc_host(device, BYTES, &host), "pinned");
+    pinned = host;
+    c[0] = join("G");
+    c[1] = join("D");
+    for (int k = 0; k < 2; k++) ops_need(c[k]->alloc(c[k], BYTES, &a[k]), "alloc");
+    int wrong = check(c, (float *const[2]){a[0], a[1]});
+    for (int k = 0; k < 2; k++) ops_need(c[k]->close(c[k]), "close");
+    ops_need(device->free(device, host), "free");
+    ops_need(device->stream_free(device, stream), "stream");
+    ops_need(gd__cu_driver_close(device), "close");
+    printf("NCCL %d, 1 rank, 2 communicators, 4 collectives eager and captured, %d wrong\n", version, wrong);
+    return wrong != 0;
+}
