@@ -130,7 +130,9 @@ static char *only_file(void) {
     char **names;
     size_t n = 0;
     if (gd_io_get()->list(folder, &names, &n) || n != 1) ops_die("expected one file of the cache");
-    return gd_path_join(folder, names[0]);
+    char *path = gd_path_join(folder, names[0]);
+    gd_io_free_names(names, n);
+    return path;
 }
 
 static void check_disk(void) {
