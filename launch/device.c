@@ -45,6 +45,19 @@ static gd_status try_gpus(gd_comm *c, const gd_executor **out, char text[TEXT_RO
     return gd_comm_bcast(c, without, text, TEXT_ROOM);
 }
 
+/* Plans that each rank timed for itself may differ, and with them the last bits of results. */
+static gd_status check_plans(gd_comm *c) {
+    const char *how = getenv("GANDIST_CUDA_TUNE");
+    gd_status st = GD_OK;
+    if (gd_comm_size(c) > 1 && how && *how && strcmp(how, "heuristic") != 0)
+        st = gd_raise(
+            GD_UNSUP, __FILE__, __LINE__,
+            "GANDIST_CUDA_TUNE=%s: ranks would time plans each for itself, and handing those of rank 0 to the others "
+            "is not in this version; use heuristic, or one rank",
+            how);
+    return gd_comm_agree(c, st);
+}
+
 static void take_gpu(gd_comm *c, const gd_executor *x, const char *gpu, gd_device *out) {
     int ranks = gd_comm_host_size(c), gpus = gd_plugin_gpus();
     char shared[48] = "";
@@ -62,16 +75,18 @@ gd_status gd_device_open(gd_comm *c, const char *wanted, gd_device *out) {
     snprintf(out->text, sizeof out->text, "%s", ref ? "ref" : "cpu");
     if (!cuda && !is(wanted, "auto")) return GD_OK;
     GD_TRY(try_gpus(c, &x, gpu));
-    if (x) take_gpu(c, x, gpu, out);
-    else if (cuda) {
+    if (x) {
+        take_gpu(c, x, gpu, out);
+        return check_plans(c);
+    }
+    if (cuda) {
         gd_status st =
             gd_raise(GD_UNSUP, __FILE__, __LINE__, "--device cuda: CUDA cannot be used: %s; or use --device cpu", gpu);
         return gd_comm_agree(c, st);
-    } else {
-        char *detail = strstr(gpu, ": cuda: "); /* which library, and what to do: for who wanted a GPU */
-        if (detail) *detail = '\0';
-        snprintf(out->text, sizeof out->text, "cpu (%s)", gpu);
     }
+    char *detail = strstr(gpu, ": cuda: "); /* which library, and what to do: for who wanted a GPU */
+    if (detail) *detail = '\0';
+    snprintf(out->text, sizeof out->text, "cpu (%s)", gpu);
     return GD_OK;
 }
 

@@ -61,6 +61,16 @@ if [ -n "$fake" ]; then
     }
     one_without "device cpu (cuda: the driver finds no GPU)" 0 auto
     one_without "CUDA cannot be used: cuda: the driver finds no GPU" 69 cuda
+    GANDIST_CUDA_TUNE=timed mpirun --oversubscribe -np 2 "$g" train "$recipe" --steps 1 --fresh --out "$tmp/run" --device cuda \
+        > "$tmp/log" 2>&1
+    got=$?
+    if [ $got != 69 ] || ! grep -qF "GANDIST_CUDA_TUNE=timed: ranks would time plans each for itself" "$tmp/log"; then
+        echo "FAIL plans timed by two ranks: exit $got, expected 69 in:"
+        tail -20 "$tmp/log"
+        failed=1
+    else
+        echo "ok plans timed by two ranks"
+    fi
     mkdir -p "$tmp/no-nvrtc" && ln -sf "$fake/libcuda.so.1" "$tmp/no-nvrtc/libcuda.so.1"
     if ! ldconfig -p | grep -q 'libnvrtc.so'; then
         GANDIST_CUDA_LIBRARIES=$tmp/no-nvrtc both "no NVRTC" "cuda: libnvrtc.so.13 cannot be opened"
