@@ -130,11 +130,16 @@ static bool is_judge(const gd_watchdog *w, double now) {
     return true;
 }
 
-/* Sum of what the missing ranks have come to: changes when they move. */
-static uint64_t sum_of_arrivals(const gd_watchdog *w) {
-    uint64_t sum = 1;
-    for (int r = 0; r < w->c->size; r++) sum += w->sight[r].known ? w->sight[r].arrived : 0;
-    return sum;
+/* What the culprits have come to, or all when all wait together. It changes when they move, and not when one of the
+ * others arrives late where they are waited for: of one slowness is told once. */
+static uint64_t standing_of_culprits(const gd_watchdog *w) {
+    uint64_t mine = 1, all = 1;
+    for (int r = 0; r < w->c->size; r++) {
+        uint64_t at = w->sight[r].known ? (uint64_t)(r + 1) * w->sight[r].arrived : 0;
+        all += at;
+        if (w->culprit[r]) mine += at;
+    }
+    return mine == 1 ? all : mine;
 }
 
 /* Lower hosts speak first; then the job is gone. */
@@ -155,9 +160,9 @@ static bool judge(gd_watchdog *w, double now) {
         w->spec.tell(w->spec.ctx, true, w->report);
         return false;
     }
-    uint64_t sum = sum_of_arrivals(w);
-    if (v == GD__SLOW && sum != w->told) {
-        w->told = sum;
+    uint64_t standing = v == GD__SLOW ? standing_of_culprits(w) : 0;
+    if (standing && standing != w->told) {
+        w->told = standing;
         gd__report_slow(w, now);
         if (w->c->hosts == 1 || w->c->rank == 0) w->spec.tell(w->spec.ctx, false, w->report);
     }

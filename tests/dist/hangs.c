@@ -13,12 +13,14 @@ static gd_dataset *data;
 
 /* What this rank's watchdog said; it does not end the job here, so that the test can go on. */
 static char said[64 * 1024];
-static _Atomic int hangs, slows;
+static _Atomic int hangs, slow_samples;
 
 static void listen(void *ctx, bool hang, const char *text) {
     (void)ctx;
     if (hang && !atomic_load(&hangs)) snprintf(said, sizeof said, "%s", text);
-    atomic_fetch_add(hang ? &hangs : &slows, 1);
+    if (hang) atomic_fetch_add(&hangs, 1);
+    else if (strstr(text, "step 8, metrics and samples"))
+        atomic_fetch_add(&slow_samples, 1); /* a busy machine is slow elsewhere, too */
 }
 
 static void sleep_for(double seconds) {
@@ -65,7 +67,7 @@ static void train(gd_comm *c, const gd_watchdog_spec *w, const gd_train_config *
     gd_watchdog *dog;
     gd_trainer *t;
     atomic_store(&hangs, 0);
-    atomic_store(&slows, 0);
+    atomic_store(&slow_samples, 0);
     said[0] = 0;
     EXPECT_OK(gd_watchdog_start(c, w, &dog));
     EXPECT(dog);
@@ -92,8 +94,8 @@ static void long_samples_are_no_hang(void) {
     c.sample_every = 8;
     train(comm, &w, &c, (gd_train_hooks){.ctx = &n, .on_samples = sleepy_samples}, 10);
     EXPECT(!atomic_load(&hangs), "%s", said);
-    EXPECT(rank || atomic_load(&slows) == 1, "rank 0 is told that samples take long, once; it was %d times",
-           atomic_load(&slows));
+    EXPECT(rank || atomic_load(&slow_samples) == 1, "rank 0 is told that samples take long, once; it was %d times",
+           atomic_load(&slow_samples));
 }
 
 static void a_long_save_is_no_hang(void) {
