@@ -14,7 +14,7 @@
 
 typedef struct bench_options {
     gd_text_list set;
-    int64_t steps, warmup, threads, batch;
+    int64_t steps, warmup, threads, batch, rounds;
     const char *scaling, *launcher, *device;
     bool json;
 } bench_options;
@@ -30,6 +30,8 @@ static const gd_option table[] = {
      "scaling: samples of each rank (default: batch.global over the most ranks)"},
     {"threads", GD_OPT_INT, offsetof(bench_options, threads), "N",
      "scaling: of each rank (default: cores over the most ranks)"},
+    {"rounds", GD_OPT_INT, offsetof(bench_options, rounds), "N",
+     "scaling: so many times all of them in turns; the round with the median efficiency is shown (default 1)"},
     {"launcher", GD_OPT_TEXT, offsetof(bench_options, launcher), "COMMAND",
      "scaling: what starts the ranks (default: \"mpirun --oversubscribe\")"},
     {"json", GD_OPT_FLAG, offsetof(bench_options, json), NULL, "one JSON object"},
@@ -215,12 +217,15 @@ static gd_status scale(const bench_options *o, const char *path) {
                     .threads = o->threads,
                     .steps = o->steps,
                     .warmup = o->warmup,
+                    .rounds = o->rounds ? o->rounds : 1,
                     .json = o->json};
     int counts[GD_SCALING_MAX], n;
     gd_recipe *r;
     if (gd_comm_launched())
         GD_FAIL(USAGE, "--scaling: starts mpirun itself; run it without one (--launcher says how ranks are started)");
     if (o->batch < 0 || o->threads < 0) GD_FAIL(USAGE, "--batch, --threads: expected at least 1");
+    if (s.rounds < 1 || s.rounds > GD_SCALING_ROUNDS)
+        GD_FAIL(USAGE, "--rounds: expected 1 to %d, got %lld", GD_SCALING_ROUNDS, (long long)s.rounds);
     GD_TRY(gd_scaling_counts(o->scaling, &n, counts));
     GD_TRY(gd_recipe_load(path, &keys, &r));
     if (!s.batch) s.batch = r->batch.global / counts[n - 1] > 0 ? r->batch.global / counts[n - 1] : 1;
@@ -242,8 +247,8 @@ static gd_status run(int argc, char **argv) {
     GD_TRY(gd_device_check(b.opt.device));
     if (b.opt.scaling && b.opt.device) GD_FAIL(USAGE, "--scaling: on the CPU only; leave --device out");
     if (b.opt.scaling) return scale(&b.opt, args.item[0]);
-    if (b.opt.batch || b.opt.threads || b.opt.launcher)
-        GD_FAIL(USAGE, "--batch, --threads, --launcher: only with --scaling");
+    if (b.opt.batch || b.opt.threads || b.opt.launcher || b.opt.rounds)
+        GD_FAIL(USAGE, "--batch, --threads, --rounds, --launcher: only with --scaling");
     GD_TRY(gd_session_begin(&b.comm, &b.layout));
     gd_status st = bench(&b, args.item[0]);
     gd_trainer_free(b.trainer);

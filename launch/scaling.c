@@ -20,6 +20,7 @@ typedef struct row { /* of one run: seconds an iteration */
     int ranks;
     bool shared; /* more threads than cores */
     double iteration, images, compute, data, exposed, wait;
+    double efficiency; /* beside the fewest ranks of its round */
 } row;
 
 /* ---- counts ---- */
@@ -165,40 +166,68 @@ static const char *limit_of(const row *first, const row *r, double efficiency) {
     return r->shared && most == 3 ? "oversubscribed" : name[most];
 }
 
-static void print_row(const gd_scaling *s, const row *first, const row *r) {
-    double efficiency = r->images / r->ranks / (first->images / first->ranks);
-    const char *limit = limit_of(first, r, efficiency);
+/* r: of all rounds, by efficiency. */
+static void print_rounds(const gd_scaling *s, const row *r) {
+    double least = r[0].efficiency, most = r[s->rounds - 1].efficiency;
+    if (s->json)
+        printf(",\"rounds\":%d,\"efficiency_least\":%.4f,\"efficiency_most\":%.4f", (int)s->rounds, least, most);
+    else if (s->rounds > 1 && most > least) printf(" (efficiency %.1f to %.1f %%)", 100 * least, 100 * most);
+}
+
+static void print_row(const gd_scaling *s, const row *first, const row *rounds) {
+    const row *r = &rounds[(s->rounds - 1) / 2];
+    const char *limit = limit_of(first, r, r->efficiency);
     if (s->json)
         printf(
             "{\"ranks\":%d,\"images_per_s\":%.3f,\"efficiency\":%.4f,\"iteration\":%.6f,\"compute\":%.6f,\"data\":%.6f,"
-            "\"exposed_comm\":%.6f,\"wait\":%.6f,\"oversubscribed\":%s,\"limit\":\"%s\"}\n",
-            r->ranks, r->images, efficiency, r->iteration, r->compute, r->data, r->exposed, r->wait,
+            "\"exposed_comm\":%.6f,\"wait\":%.6f,\"oversubscribed\":%s,\"limit\":\"%s\"",
+            r->ranks, r->images, r->efficiency, r->iteration, r->compute, r->data, r->exposed, r->wait,
             r->shared ? "true" : "false", limit);
     else
-        printf("%6d %10.1f %9.1f %% %10.4f %9.4f %8.4f %13.4f %8.4f  %s\n", r->ranks, r->images, 100 * efficiency,
+        printf("%6d %10.1f %9.1f %% %10.4f %9.4f %8.4f %13.4f %8.4f  %s", r->ranks, r->images, 100 * r->efficiency,
                r->iteration, r->compute, r->data, r->exposed, r->wait, limit);
+    print_rounds(s, rounds);
+    printf(s->json ? "}\n" : "\n");
     fflush(stdout);
+}
+
+/* By efficiency; runs of the fewest ranks, whose efficiency is 1, by time. */
+static int by_efficiency(const void *a, const void *b) {
+    const row *x = a, *y = b;
+    if (x->efficiency != y->efficiency) return x->efficiency < y->efficiency ? -1 : 1;
+    return (x->iteration > y->iteration) - (x->iteration < y->iteration);
+}
+
+/* rows: [count][round]. */
+static gd_status run_rounds(const gd_scaling *s, const int *counts, int n, words *w, row *rows) {
+    for (int64_t round = 0; round < s->rounds; round++)
+        for (int k = 0; k < n; k++) {
+            row *r = &rows[k * s->rounds + round], *first = &rows[round];
+            GD_TRY(measure(s, counts[k], w, r));
+            r->efficiency = k ? r->images / r->ranks / (first->images / first->ranks) : 1;
+        }
+    for (int k = 0; k < n; k++) qsort(rows + k * s->rounds, (size_t)s->rounds, sizeof *rows, by_efficiency);
+    return GD_OK;
 }
 
 gd_status gd_scaling_run(const gd_scaling *s) {
     int counts[GD_SCALING_MAX], n;
-    row rows[GD_SCALING_MAX];
     char threads[32];
     GD_TRY(gd_scaling_counts(s->counts, &n, counts));
     int each = s->threads ? (int)s->threads : cores_here() / counts[n - 1];
     snprintf(threads, sizeof threads, "%d", each > 0 ? each : 1);
     setenv("OMP_NUM_THREADS", threads, 1);
     words *w = malloc(sizeof *w);
-    if (!w) GD_FAIL(NOMEM, "--scaling: no memory");
-    if (!s->json)
-        printf("%s: %lld samples a rank, %s thread%s each; seconds an iteration\n"
+    row *rows = calloc((size_t)(n * s->rounds), sizeof *rows);
+    gd_status st = w && rows ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "--scaling: no memory");
+    if (!s->json && st == GD_OK)
+        printf("%s: %lld samples a rank, %s thread%s each; seconds an iteration%s\n"
                " ranks   images/s  efficiency  iteration   compute     data  exposed comm     wait  limit\n",
-               s->recipe, (long long)s->batch, threads, each > 1 ? "s" : "");
-    gd_status st = GD_OK;
-    for (int k = 0; k < n && st == GD_OK; k++) {
-        st = measure(s, counts[k], w, &rows[k]);
-        if (st == GD_OK) print_row(s, &rows[0], &rows[k]);
-    }
+               s->recipe, (long long)s->batch, threads, each > 1 ? "s" : "",
+               s->rounds > 1 ? ", of the round with the median efficiency" : "");
+    if (st == GD_OK) st = run_rounds(s, counts, n, w, rows);
+    for (int k = 0; k < n && st == GD_OK; k++) print_row(s, &rows[(s->rounds - 1) / 2], &rows[k * s->rounds]);
+    free(rows);
     free(w);
     return st;
 }
