@@ -53,7 +53,7 @@ typedef struct gd_choice_counts {
 } gd_choice_counts;
 gd_choice_counts gd_choice_count(void);
 
-/* "AMD EPYC 7763; avx2; oneDNN 2.6.3; 2 threads". */
+/* "AMD EPYC 7763; avx2; oneDNN 2.6.3; 2 threads". Behind the vectors' instruction set "amx", where there is AMX. */
 void gd_choice_machine(char *out, size_t room);
 
 #endif

@@ -60,7 +60,8 @@ void gd_choice_machine(char *out, size_t room) {
     gd_dnnl_version(library, sizeof library);
     gd__wino_usable(set);
     int threads = gd__threads_wanted();
-    snprintf(out, room, "%s; %s; %s; %d thread%s", model, set[0]->name, library, threads, threads == 1 ? "" : "s");
+    snprintf(out, room, "%s; %s%s; %s; %d thread%s", model, set[0]->name, gd__amx_usable() ? " amx" : "", library,
+             threads, threads == 1 ? "" : "s");
 }
 
 /* ---- cache ---- */

@@ -119,6 +119,20 @@ static gd_status run_small(const gd__conv *x, const void *a, const void *b, void
     return GD_OK;
 }
 
+static gd_status plan_amx(gd__conv *x, gd_dnnl *d, bool *taken) {
+    (void)d;
+    *taken = gd__amx_plan(&x->shape, x->threads, &x->amx);
+    if (!*taken) return GD_OK;
+    x->kind_bytes = x->amx.scratch_bytes;
+    snprintf(x->text, sizeof x->text, "amx%s", x->amx.by_panel ? " by panel" : x->amx.by_band ? " by band" : "");
+    return GD_OK;
+}
+
+static gd_status run_amx(const gd__conv *x, const void *a, const void *b, void *out, char *scratch) {
+    gd__amx_run(&x->amx, a, b, out, scratch);
+    return GD_OK;
+}
+
 static gd_status plan_plain(gd__conv *x, gd_dnnl *d, bool *taken) {
     (void)d;
     *taken = true;
@@ -134,15 +148,16 @@ static gd_status run_plain(const gd__conv *x, const void *a, const void *b, void
 
 /* ---- table ---- */
 
-enum { PLAIN = 5 };
+enum { PLAIN = 6 };
 
 const gd__conv_kind gd__conv_kinds[] = {
-    {"products", true, false, plan_small, run_small},
-    {"winograd", true, true, plan_wino, run_wino}, /* with the tile that suits most maps of the size */
-    {"thin", true, false, plan_thin, run_thin},
-    {"onednn", false, false, plan_library, run_library},
-    {"winograd-other", true, true, plan_wino_other, run_wino}, /* with the other tile: never the rule's */
-    [PLAIN] = {"plain", true, false, plan_plain, run_plain},
+    {"amx", GD__OF_BF16, false, plan_amx, run_amx},
+    {"products", GD__OF_F32, false, plan_small, run_small},
+    {"winograd", GD__OF_F32, true, plan_wino, run_wino}, /* with the tile that suits most maps of the size */
+    {"thin", GD__OF_F32, false, plan_thin, run_thin},
+    {"onednn", GD__OF_BOTH, false, plan_library, run_library},
+    {"winograd-other", GD__OF_F32, true, plan_wino_other, run_wino}, /* with the other tile: never the rule's */
+    [PLAIN] = {"plain", GD__OF_F32, false, plan_plain, run_plain},
     {.name = NULL},
 };
 
@@ -177,7 +192,8 @@ gd_status gd__conv_plan(const gd__conv_kind *kind, const gd_dnnl_conv *c, bool a
     bool bf16 = c->in_type == GD_BF16 || c->out_type == GD_BF16;
     memset(out, 0, sizeof *out);
     *taken = false;
-    if (as_f32 ? !bf16 : bf16 && kind->own) return GD_OK;
+    int operands = as_f32 || !bf16 ? GD__OF_F32 : GD__OF_BF16;
+    if ((as_f32 && !bf16) || (kind->operands != GD__OF_BOTH && (int)kind->operands != operands)) return GD_OK;
     start(out, kind, c, as_f32);
     gd_status st = kind->plan(out, d, taken);
     if (st == GD_OK && *taken) finish(out);
@@ -212,6 +228,7 @@ gd_status gd__conv_run(const gd__conv *x, const void *a, const void *b, void *ou
 /* Whether a planned kind is expected to be faster than those behind it in the table. */
 static bool pays(const gd__conv *x) {
     if (x->kind->plan == plan_wino) return gd__wino_pays(&x->wino);
+    if (x->kind->plan == plan_amx) return gd__amx_pays(&x->amx);
     if (x->kind->plan == plan_small) return !is_product(&x->shape) && gd__small_pays(&x->small);
     return x->kind->plan != plan_wino_other;
 }

@@ -5,6 +5,7 @@
 #ifndef GANDIST_COMPUTE_CPU_CONV_H
 #define GANDIST_COMPUTE_CPU_CONV_H
 
+#include "compute/cpu/amx.h"
 #include "compute/cpu/small.h"
 #include "compute/cpu/thin.h"
 
@@ -12,7 +13,7 @@ typedef struct gd__conv gd__conv;
 
 typedef struct gd__conv_kind {
     const char *name; /* in files of choices: one word                                              */
-    bool own;         /* f32 only                                                                    */
+    enum { GD__OF_F32, GD__OF_BF16, GD__OF_BOTH } operands; /* that it takes as they are              */
     bool transforms;  /* adds before it multiplies (Winograd): not for GD_CHOICE_DIRECT              */
     /* Plans x->shape on x->threads. *taken false: it cannot, and left nothing in x. Errors: NOMEM, INTERNAL. */
     gd_status (*plan)(gd__conv *x, gd_dnnl *d, bool *taken);
@@ -36,6 +37,7 @@ struct gd__conv {
     gd__wino wino;
     gd__thin thin;
     gd__small small;
+    gd__amx amx;
 };
 
 /* All of them, in the order of the rule; a NULL name ends the table. */

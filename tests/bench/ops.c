@@ -1,8 +1,9 @@
 /* Speed of the executor cpu, op by op: the convolutions of the public networks in three directions and
  * the fused groups around them.
  *   test_bench_ops [batch 64] [threads 0: all] [seconds a measurement 0.3] [network ...] [timed]
- * network: dcgan, unet, patchgan, resnet, critic, bf16 (dcgan's layers), groups; none: all. timed: implementations
- * are chosen by timing (choice.h) and the times of all candidates, taken in turns, end the output.
+ * network: dcgan, unet, patchgan, resnet, critic, groups; none: all. bf16: the networks named (dcgan) in bf16 too; only16:
+ * in bf16 only. timed: implementations are chosen by timing (choice.h) and the times of all candidates, taken in turns,
+ * end the output.
  * Prints nominal GFLOP/s (padding counted, all multiplications of a direct convolution), their share of the peak (a
  * large matrix product; more than all of it where Winograd multiplies less), the floor by it, and GB/s (each tensor of
  * a group counted once). The best of many runs, as other work on a machine only ever adds; even so compare only numbers
@@ -252,8 +253,12 @@ static bool named(const char *name, int argc, char **argv) {
     return false;
 }
 
+/* No network is named, or this one. */
 static bool wanted(const char *name, int argc, char **argv) {
-    return argc <= 4 + named("timed", argc, argv) || named(name, argc, argv);
+    static const char *const others[] = {"timed", "bf16", "only16"};
+    int words = argc - 4;
+    for (int i = 0; i < 3; i++) words -= named(others[i], argc, argv);
+    return words <= 0 || named(name, argc, argv);
 }
 
 static void print_choices(void) {
@@ -275,10 +280,12 @@ int main(int argc, char **argv) {
     gd__threads_enter(gd__threads_wanted());
     peak = peak_rate();
     printf("%s, %d threads, peak %.1f GFLOP/s\n", version, gd__threads_wanted(), 1e-9 * peak);
-    if (wanted("groups", argc, argv)) groups(batch);
+    bool only16 = named("only16", argc, argv), bf16 = argc <= 4 || only16 || named("bf16", argc, argv);
+    if (!only16 && wanted("groups", argc, argv)) groups(batch);
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++)
-        if (wanted(nets[i].name, argc, argv)) convolutions(&nets[i], batch, GD_F32);
-    if (wanted("bf16", argc, argv)) convolutions(&nets[0], batch, GD_BF16);
+        if (!only16 && wanted(nets[i].name, argc, argv)) convolutions(&nets[i], batch, GD_F32);
+    for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++)
+        if (bf16 && wanted(nets[i].name, argc, argv)) convolutions(&nets[i], batch, GD_BF16);
     if (timed) print_choices();
     return 0;
 }

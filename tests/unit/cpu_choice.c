@@ -276,6 +276,24 @@ static void test_cannot_follow(void **state) {
     gd_choice_set_mode(GD_CHOICE_RULE);
 }
 
+/* A run's choice of an instruction set that is not here is said, and replaced by the rule's. */
+static void test_other_instructions(void **state) {
+    (void)state;
+    gd_dnnl_conv c = shape_at(0);
+    choose(&c, "amx rule"); /* it takes bf16 only */
+    assert_string_equal(kind_of(&c), "winograd");
+    assert_int_equal(warnings, 1);
+    c.in_type = c.out_type = GD_BF16;
+    choose(&c, "amx rule");
+    const char *is = kind_of(&c);
+    assert_int_equal(!strcmp(is, "amx"), gd__amx_usable() != NULL);
+    assert_int_equal(warnings, gd__amx_usable() ? 1 : 2);
+    assert_non_null(strstr(last_warning, "amx cannot be followed on this machine"));
+    char machine[256];
+    gd_choice_machine(machine, sizeof machine);
+    assert_int_equal(strstr(machine, " amx;") != NULL, gd__amx_usable() != NULL);
+}
+
 static void test_direct(void **state) {
     (void)state;
     int transforms = 0;
@@ -554,7 +572,7 @@ int main(void) {
         TEST(test_cannot_follow), TEST(test_direct),   TEST(test_rule_and_threads),
         TEST(test_timed),         TEST(test_freeze),   TEST(test_out_of_time),
         TEST(test_results),       TEST(test_files),    TEST(test_cache),
-        TEST(test_no_cache),      TEST(test_machine),
+        TEST(test_no_cache),      TEST(test_machine),  TEST(test_other_instructions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
