@@ -46,7 +46,18 @@ static int64_t row_room(const gd__thin *t) { return t->w > t->kernels->rows ? t-
 /* A line of the thin map with its padding, as the taps of one row see it. */
 static int64_t line_floats(const gd__thin *t) { return ((t->w - 1) * t->stride + t->s) * t->few + 4; }
 
+/* Wide pixels that meet a thin one in a row, at most. */
+static int64_t blocks_met(const gd__thin *t) { return (t->s + t->stride - 1) / t->stride; }
+
+/* A thin row as fold_row sees it; `four` writes over its end. */
+static int64_t folded_floats(const gd__thin *t) { return (t->w + blocks_met(t)) * t->stride * t->few + 4; }
+
 static int64_t d_floats(const gd__thin *t) { return gd__wino_up(t->taps, t->kernels->rows) * t->wide; }
+
+/* T of one row of the wide map. */
+static size_t taps_bytes(const gd__thin *t) {
+    return gd__align64((size_t)(row_room(t) * taps_step(t)) * sizeof(float));
+}
 
 static void plan_fold(gd__thin *t) {
     size_t f = sizeof(float);
@@ -54,8 +65,8 @@ static void plan_fold(gd__thin *t) {
     t->parts = want < most ? want : most;
     if (t->parts < 1) t->parts = 1;
     t->shared_bytes = gd__align64((size_t)(gd__wino_up(t->taps, t->kernels->columns) * t->wide) * f);
-    t->own_bytes =
-        gd__align64((size_t)(row_room(t) * taps_step(t)) * f) + gd__align64((size_t)(t->kernels->rows * t->wide) * f);
+    t->own_bytes = taps_bytes(t) + gd__align64((size_t)(t->kernels->rows * t->wide) * f) +
+                   gd__align64((size_t)folded_floats(t) * f);
 }
 
 static void plan_outer(gd__thin *t) {
@@ -117,27 +128,46 @@ static void taps_of_row(const gd__thin *t, const float *row, const float *u, int
     }
 }
 
-/* Adds tap row r of T to a row of the thin map. */
-static void fold_row(const gd__thin *t, const float *own, int64_t r, float *to) {
-    int64_t step = taps_step(t), next = t->stride * t->few - step;
-    for (int64_t v = 0; v < t->thin_w; v++, to += t->few) {
-        int64_t reach = v + t->pad_w, low = reach - t->stride * (t->w - 1), s = reach % t->stride;
-        if (s < low) s += (low - s + t->stride - 1) / t->stride * t->stride;
-        int64_t last = reach < t->s - 1 ? reach : t->s - 1;
-        if (s > last) continue;
-        const float *from = own + (reach - s) / t->stride * step + (r * t->s + s) * t->few;
-        four a = {0}, b = {0};
-        for (; s <= last; s += t->stride, from += next) {
-            a += *(const four *)from;
-            if (t->few > 4) b += *(const four *)(from + 4);
-        }
-        for (int64_t c = 0; c < t->few; c++) to[c] += c < 4 ? a[c] : b[c - 4];
+/* Four floats from `from` on, of which those behind the first `valid` count as zero. */
+static inline four some_of(const float *from, int64_t valid) {
+    four x = *(const four *)from;
+    for (int64_t c = 0; c < 4; c++)
+        if (c >= valid) x[c] = 0.0f;
+    return x;
+}
+
+/* Sums of one block of a thin row (fold_line), over the taps of one row. `from`: the first that meets. Lanes behind the
+ * block are written too. */
+static inline void fold_block_of(const float *from, int64_t met, int64_t whole, int64_t last_taps, int64_t run,
+                                 int64_t step, float *to) {
+    for (int64_t o = 0; o < run; o += 4) {
+        const float *x = from + o;
+        four sum = {0};
+        for (int64_t j = 0; j < whole; j++, x += run - step) sum += *(const four *)x;
+        if (met > whole) sum += some_of(x, last_taps - o);
+        *(four *)(to + o) = sum;
     }
+}
+
+/* Adds tap row r of T to a row of the thin map. A block is `stride` pixels of that row, which follow each other in
+ * memory as the taps do that reach them: taps [j stride, (j + 1) stride) of wide pixel block - j. */
+static void fold_row(const gd__thin *t, const float *own, int64_t r, float *line, float *to) {
+    const int64_t step = taps_step(t), run = t->stride * t->few, taps = t->s * t->few;
+    const int64_t chunks = blocks_met(t), blocks = t->w + chunks - 1, whole = t->s / t->stride;
+    for (int64_t block = 0; block < blocks; block++) {
+        int64_t first = block < t->w ? 0 : block - t->w + 1, end = block < chunks ? block + 1 : chunks;
+        const float *from = own + r * taps + (block - first) * step + first * run;
+        int64_t full = end < whole ? end - first : whole - first;
+        fold_block_of(from, end - first, full > 0 ? full : 0, taps - whole * run, run, step, line + block * run);
+    }
+    int64_t before = t->pad_w * t->few, skip = before > 0 ? before : 0, room = t->thin_w * t->few + before;
+    int64_t last = blocks * run < room ? blocks * run : room;
+    for (int64_t i = skip; i < last; i++) to[i - before] += line[i];
 }
 
 /* Thin rows [first, end) of an image. */
 static void fold_block(const gd__thin *t, const float *wide, const float *u, int64_t image, int64_t first, int64_t end,
-                       float *thin, float *own, float *copy) {
+                       float *thin, float *own, float *copy, float *line) {
     float *rows = thin + image * t->thin_h * t->thin_w * t->few;
     memset(rows + first * t->thin_w * t->few, 0, (size_t)((end - first) * t->thin_w * t->few) * sizeof *thin);
     for (int64_t i = 0; i < t->h; i++) {
@@ -146,17 +176,18 @@ static void fold_block(const gd__thin *t, const float *wide, const float *u, int
         if (high > t->r - 1) high = t->r - 1;
         if (low > high) continue;
         taps_of_row(t, wide + (image * t->h + i) * t->w * t->wide, u, low, high, own, copy);
-        for (int64_t r = low; r <= high; r++) fold_row(t, own, r, rows + (at + r) * t->thin_w * t->few);
+        for (int64_t r = low; r <= high; r++) fold_row(t, own, r, line, rows + (at + r) * t->thin_w * t->few);
     }
 }
 
 static void run_fold(const gd__thin *t, const float *wide, const float *w, float *thin, float *u, float *own) {
-    float *copy = own + gd__align64((size_t)(row_room(t) * taps_step(t)) * sizeof(float)) / sizeof(float);
+    float *copy = own + taps_bytes(t) / sizeof(float);
+    float *line = copy + gd__align64((size_t)(t->kernels->rows * t->wide) * sizeof(float)) / sizeof(float);
     pack_weights(t, w, u);
 #pragma omp for schedule(dynamic, 1)
     for (int64_t i = 0; i < t->images * t->parts; i++) {
         int64_t part = i % t->parts, first = part * t->thin_h / t->parts, end = (part + 1) * t->thin_h / t->parts;
-        fold_block(t, wide, u, i / t->parts, first, end, thin, own, copy);
+        fold_block(t, wide, u, i / t->parts, first, end, thin, own, copy, line);
     }
 }
 

@@ -82,6 +82,10 @@ static int64_t m_step(const gd__wino *x) {
     return (x->pass == GD_DNNL_FORWARD ? s->k_wide : x->pass == GD_DNNL_BACKWARD_DATA ? s->c_wide : s->k) + WINO_PAD;
 }
 
+/* U of a point with so many columns; of a phase of the data pass. */
+static int64_t u_point(const gd__wino *x, int64_t columns) { return depth_of(x) * columns + WINO_POINT_PAD; }
+static int64_t u_phase(const gd__wino *x) { return x->shape.points * u_point(x, x->shape.c_wide); }
+
 /* V with `room` tiles a point. */
 static gd__wino_place rows_of(const gd__wino *x, int64_t room) {
     return (gd__wino_place){.point = room * v_step(x), .tile = v_step(x), .width = INT32_MAX};
@@ -90,8 +94,10 @@ static gd__wino_place rows_of(const gd__wino *x, int64_t room) {
 /* V and M of the weight pass, in panels of `width` channels. */
 static gd__wino_place panels_of(const gd__wino_shape *s, int64_t channels, int64_t width) {
     int64_t panel = s->block * width;
-    return (gd__wino_place){
-        .point = gd__wino_up(channels, width) / width * panel, .tile = width, .panel = panel, .width = width};
+    return (gd__wino_place){.point = gd__wino_up(channels, width) / width * panel + WINO_POINT_PAD,
+                            .tile = width,
+                            .panel = panel,
+                            .width = width};
 }
 static gd__wino_place x_panels(const gd__wino *x) {
     return panels_of(&x->shape, x->shape.phases * x->shape.c, x->kernels->columns);
@@ -163,19 +169,19 @@ static void plan_bytes(gd__wino *x) {
     size_t slack = ((size_t)x->kernels->columns + rows) * f, threads = (size_t)x->threads;
     if (x->by_panel) {
         size_t columns = (size_t)(x->group * x->kernels->columns);
-        x->u_bytes = gd__align64(points * columns * (size_t)depth_of(x) * f);
+        x->u_bytes = gd__align64(points * (size_t)u_point(x, (int64_t)columns) * f);
         x->m_bytes = gd__align64(points * columns * (size_t)s->block * f);
         x->v_bytes = gd__align64(points * (size_t)(gd__wino_up(s->tiles, (int64_t)rows) * v_step(x)) * f + slack);
         x->scratch_bytes = x->v_bytes + threads * (x->u_bytes + x->m_bytes);
         return;
     }
-    size_t columns = x->pass == GD_DNNL_FORWARD         ? (size_t)(s->phases * s->c * s->k_wide)
-                     : x->pass == GD_DNNL_BACKWARD_DATA ? (size_t)(s->phases * s->k * s->c_wide)
-                                                        : (size_t)(gd__wino_up(s->k, (int64_t)rows) * v_step(x));
+    int64_t u = x->pass == GD_DNNL_FORWARD         ? s->points * u_point(x, s->k_wide)
+                : x->pass == GD_DNNL_BACKWARD_DATA ? s->phases * u_phase(x)
+                                                   : s->points * gd__wino_up(s->k, (int64_t)rows) * v_step(x);
     bool weights = x->pass == GD_DNNL_BACKWARD_WEIGHTS;
     int64_t v = weights ? x_panels(x).point : s->block * v_step(x),
             m = weights ? dy_panels(x).point : s->block * m_step(x);
-    x->u_bytes = gd__align64(points * columns * f + slack);
+    x->u_bytes = gd__align64((size_t)u * f + slack);
     x->v_bytes = gd__align64(points * (size_t)v * f + slack);
     x->m_bytes = gd__align64(points * (size_t)m * f + slack);
     x->scratch_bytes = x->u_bytes + (x->v_bytes + x->m_bytes) * (weights ? 1 : threads);
@@ -236,7 +242,7 @@ static void forward_block(const job *j, int64_t first, int64_t count) {
     k->input_forward(s, j->in, first, count, rows_of(j->x, room), j->v);
     clear_rest(j, count, room);
     for (int point = 0; point < s->points; point++)
-        k->product(j->v + point * room * vs, vs, j->u + point * depth * s->k_wide, depth * k->columns,
+        k->product(j->v + point * room * vs, vs, j->u + point * u_point(j->x, s->k_wide), depth * k->columns,
                    depth_at(j->x, point, 0), room, s->k_wide, j->m + point * room * ms, ms);
     k->output_forward(s, j->m, (gd__wino_columns){ms, 0, s->k}, first, count, room, j->out);
 }
@@ -249,7 +255,7 @@ static void data_block(const job *j, int64_t first, int64_t count) {
         k->input_data(s, j->in, phase, first, count, rows_of(j->x, room), j->v);
         clear_rest(j, count, room);
         for (int point = 0; point < s->points; point++)
-            k->product(j->v + point * room * vs, vs, j->u + (phase * s->points + point) * s->k * s->c_wide,
+            k->product(j->v + point * room * vs, vs, j->u + phase * u_phase(j->x) + point * u_point(j->x, s->c_wide),
                        s->k * k->columns, depth_at(j->x, point, phase), room, s->c_wide, j->m + point * room * ms, ms);
         k->output_data(s, j->m, (gd__wino_columns){ms, 0, s->c}, phase, first, count, room, j->out);
     }
@@ -262,15 +268,15 @@ static void transform_weights(const job *j) {
     if (j->x->pass == GD_DNNL_FORWARD) {
 #pragma omp for schedule(static)
         for (int64_t panel = 0; panel < s->k_wide / k->columns; panel++)
-            k->weights_forward(s, j->w, panel, depth * s->k_wide, j->u + panel * depth * k->columns);
+            k->weights_forward(s, j->w, panel, u_point(j->x, s->k_wide), j->u + panel * depth * k->columns);
         return;
     }
     int64_t panels = s->c_wide / k->columns;
 #pragma omp for schedule(static)
     for (int64_t i = 0; i < s->phases * panels; i++) {
         int64_t phase = i / panels, panel = i % panels;
-        k->weights_data(s, j->w, (int)phase, panel, depth * s->c_wide,
-                        j->u + phase * s->points * depth * s->c_wide + panel * depth * k->columns);
+        k->weights_data(s, j->w, (int)phase, panel, u_point(j->x, s->c_wide),
+                        j->u + phase * u_phase(j->x) + panel * depth * k->columns);
     }
 }
 
@@ -295,7 +301,7 @@ static void one_group(const job *j, int phase, int64_t group) {
     int64_t first_panel = group * j->x->group, panels = (forward ? s->k_wide : s->c_wide) / k->columns - first_panel;
     if (panels > j->x->group) panels = j->x->group;
     int64_t vs = v_step(j->x), all = gd__wino_up(s->tiles, k->rows), wide = panels * k->columns,
-            panel_step = depth_of(j->x) * k->columns, point_step = panels * panel_step;
+            panel_step = depth_of(j->x) * k->columns, point_step = u_point(j->x, wide);
     int64_t start = first_panel * k->columns, most = forward ? s->k : s->c;
     gd__wino_columns columns = {wide, start, start + wide < most ? start + wide : most};
     for (int64_t i = 0; i < panels; i++)

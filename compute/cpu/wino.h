@@ -86,7 +86,10 @@ typedef struct gd__wino_kernels {
                         int64_t valid, float *dw, int64_t dw_step);
 } gd__wino_kernels;
 
-enum { WINO_PAD = 16 }; /* floats: rows a power of two apart would share cache sets */
+enum {
+    WINO_PAD = 16,          /* floats: rows a power of two apart would share cache sets        */
+    WINO_POINT_PAD = 5 * 16 /* likewise points, each of which is written some lines at a time */
+};
 
 static inline int64_t gd__wino_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 

@@ -1,7 +1,7 @@
 /* compute/cpu/wino_template.h -- see wino.h. Included by one file per instruction set, which defines
  * GD__WSET (the table), GD__WNAME, GD__WROWS, GD__WVECTORS (the product kernel: so many rows times
  * vectors), GD__WDOT_ROWS, LANES (floats of a vector), and the functions load, store, spread, fma3, sum_of_four
- * on the type `vector`. */
+ * on the type `vector`; GD__WAHEAD where it pays to fetch what the next tile reads and writes. */
 #include <string.h>
 
 #include "compute/cpu/small.h"
@@ -36,6 +36,23 @@ ALWAYS void load_points(const int n, const float *from, int64_t point_step, vect
         for (int j = 0; j < n; j++) v[i][j] = load(from + (i * n + j) * point_step);
 }
 
+#ifdef GD__WAHEAD
+enum { AHEAD = 1 };
+#else
+enum { AHEAD = 0 };
+#endif
+
+/* Brings near, to be written, the same channels of the next tile of V. */
+ALWAYS void expect_points(const int n, const float *to, int64_t point_step) {
+    for (int i = 0; AHEAD && i < n * n; i++) __builtin_prefetch(to + i * point_step, 1);
+}
+
+/* The same for side x side pixels of an image. */
+ALWAYS void expect_pixels(const int side, const float *to, int64_t row, int64_t pixel) {
+    for (int i = 0; AHEAD && i < side; i++)
+        for (int j = 0; j < side; j++) __builtin_prefetch(to + i * row + j * pixel, 1);
+}
+
 /* A window of an image [h][w][c]: pixels at rows row + i step, columns likewise. */
 typedef struct window {
     const float *image;
@@ -45,6 +62,13 @@ typedef struct window {
 ALWAYS bool within(const window *d, const int side) {
     return d->row >= 0 && d->column >= 0 && d->row + (side - 1) * d->step < d->h &&
            d->column + (side - 1) * d->step < d->w;
+}
+
+/* Fetches what the next window, m pixels to the right, has that this one has not. */
+ALWAYS void fetch_next(const window *d, int64_t c, const int side, const int m) {
+    const float *at = d->image + (d->row * d->w + d->column + m * d->step) * d->c + c;
+    for (int i = 0; AHEAD && i < side; i++)
+        for (int j = side - m; j < side; j++) __builtin_prefetch(at + (i * d->w + j) * d->step * d->c);
 }
 
 /* side x side pixels of `window` from channel c on; zero outside the image. */
@@ -66,19 +90,18 @@ ALWAYS float *channel_at(const gd__wino_place *at, float *tile, int64_t c) {
 ALWAYS void transform_window(const int m, const int taps, const transform t, const window *d, const gd__wino_place *at,
                              int64_t from, float *tile) {
     const int n = m + taps - 1, side = t == A ? m : n;
-    vector x[MAX_N][MAX_N], o[MAX_N][MAX_N];
-    if (within(d, side))
-        for (int64_t c = 0; c < d->c; c += LANES) {
-            load_pixels(d, c, side, true, x);
-            apply_both(m, taps, t, x, o);
-            store_points(n, o, channel_at(at, tile, from + c), at->point);
-        }
-    else
-        for (int64_t c = 0; c < d->c; c += LANES) {
-            load_pixels(d, c, side, false, x);
-            apply_both(m, taps, t, x, o);
-            store_points(n, o, channel_at(at, tile, from + c), at->point);
-        }
+    const bool whole = within(d, side);
+    for (int64_t c = 0; c < d->c; c += LANES) {
+        vector x[MAX_N][MAX_N], o[MAX_N][MAX_N];
+        float *to = channel_at(at, tile, from + c);
+        if (whole) load_pixels(d, c, side, true, x);
+        else load_pixels(d, c, side, false, x);
+        fetch_next(d, c, side, m);
+        /* Rows of V stay in the second cache; panels are shared by all threads and do not. */
+        if (at->panel) expect_points(n, to + at->tile, at->point);
+        apply_both(m, taps, t, x, o);
+        store_points(n, o, to, at->point);
+    }
 }
 
 /* ---- inputs ---- */
@@ -137,6 +160,7 @@ ALWAYS void output_forward_m(const int m, const int taps, const gd__wino_shape *
             for (int i = 0; i < m; i++)
                 for (int j = 0; j < m; j++)
                     if (i < down && j < across) store(to + (i * s->q + j) * s->k + c, o[i][j]);
+            expect_pixels(m, to + m * s->k + c, s->q * s->k, s->k);
         }
     }
 }
@@ -158,6 +182,7 @@ ALWAYS void output_data_m(const int m, const int taps, const gd__wino_shape *s, 
                 for (int j = 0; j < m; j++)
                     if (i * s->stride < down && j * s->stride < across)
                         store(to + (i * s->w + j) * s->stride * s->c + l, o[i][j]);
+            expect_pixels(m, to + m * s->stride * s->c + l, s->stride * s->w * s->c, s->stride * s->c);
         }
     }
 }
@@ -201,7 +226,9 @@ ALWAYS void load_taps(const int taps, const gd__wino_shape *s, const float *w, i
             vector square[LANES];
             for (int f = 0; f < LANES; f++) {
                 bool in = r < s->kernel && v < s->kernel && k + f < s->k;
-                square[f] = in ? load(w + (((k + f) * s->kernel + r) * s->kernel + v) * s->c + c) : spread(0.0f);
+                const float *at = w + (((k + f) * s->kernel + r) * s->kernel + v) * s->c + c;
+                square[f] = in ? load(at) : spread(0.0f);
+                if (AHEAD) __builtin_prefetch(at + LANES);
             }
             store_columns(square, o[i][j]);
         }
@@ -236,7 +263,9 @@ ALWAYS void weights_data_m(const int m, const int taps, const gd__wino_shape *s,
                 for (int j = 0; j < taps; j++) {
                     int r = s->stride * (taps - 1 - i) + a, v = s->stride * (taps - 1 - j) + b;
                     bool in = c < s->c && r < s->kernel && v < s->kernel;
-                    g[i][j] = in ? load(w + ((k * s->kernel + r) * s->kernel + v) * s->c + c) : spread(0.0f);
+                    const float *at = w + ((k * s->kernel + r) * s->kernel + v) * s->c + c;
+                    g[i][j] = in ? load(at) : spread(0.0f);
+                    if (AHEAD) __builtin_prefetch(at + 2 * s->kernel * s->kernel * s->c);
                 }
             apply_both(m, taps, G, g, o);
             store_points(m + taps - 1, o, u + k * COLUMNS + l, point_step);
