@@ -63,6 +63,8 @@ typedef struct gd_update {
     float average;            /* share of the moving average that is kept, where there is one           */
 } gd_update;
 
+enum { GD_SQUARES_BLOCK = 4096 };
+
 struct gd_executor {
     const char *name;         /* "ref", "cpu"                                                       */
     bool fuses;               /* groups are offered                                                 */
@@ -87,12 +89,23 @@ struct gd_executor {
     /* Optional, with alloc: an update on such memory, in order with the steps. m: ADAM's alone; v: the other moment of
      * ADAM, the one of RMSPROP and MOMENTUM; average: NULL: none. */
     gd_status (*update)(const gd_update *u, float *p, const float *g, float *m, float *v, float *average);
+    /* Required with update: sums of squares of x on such memory, in order with the steps; waits. out[b], on the host: of the
+     * GD_SQUARES_BLOCK floats from b times as many on (the last block may be shorter), with the bits of gd_square_sums
+     * (dist/optimizer.h). count: a multiple of 16. */
+    gd_status (*square_sums)(const float *x, size_t count, double *out);
     /* Optional, all or none: runs of an instance that the device remembers after the first ones, with the same bytes.
      * Nothing may hold them, and what the instance is bound to must not change. start and resume as those of instances. */
     gd_status (*replay_new)(const gd_program *p, gd_instance *i, void **replay); /* owner: caller, replay_free; p is i's */
     gd_status (*replay_start)(void *replay, const gd_run_args *a, gd_pause *pause);
     gd_status (*replay_resume)(void *replay, gd_pause *pause);
     void (*replay_free)(void *replay); /* NULL is fine */
+    /* Optional, all or none: prepare may choose kernels by measuring them (measures), so that two processes may choose
+     * differently. choices: all that were chosen here so far as text, owner: caller, free. take_choices: from now on
+     * prepare measures nothing, but takes these; what is not among them it chooses as every process does. Errors of
+     * take_choices: DATA (damaged), CONFIG (made for another device, library or wish). */
+    bool (*measures)(void);
+    gd_status (*choices)(char **text);
+    gd_status (*take_choices)(const char *text);
 };
 
 const gd_executor *gd_executor_ref(void);

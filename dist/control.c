@@ -183,6 +183,7 @@ static uint64_t usual_hash(const uint64_t *hash, int n, int *times) {
 gd_status gd__check_replicas(gd_trainer *t) {
     int size = gd_comm_size(t->comm), most;
     if (size == 1) return GD_OK;
+    GD_TRY(gd__check_exchanges(t));
     GD_TRY(gd__fetch_state(t));
     uint64_t mine = gd__replica_hash(t);
     GD_TRY(gd_comm_allgather(t->comm, &mine, sizeof mine, t->hash));

@@ -3,6 +3,8 @@
 
 #include <math.h>
 
+#include "compute/exec.h"
+
 int gd_optimizer_moments(const gd_optimizer_spec *s) {
     switch (s->kind) {
     case GD_ADAM: return 2;
@@ -105,4 +107,28 @@ void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t numbe
                          float *p, const float *g, float *m, float *v) {
     const update u = gd_optimizer_numbers_of(s, step, number, scale, clip);
     gd_optimizer_apply(s->kind, &u, n, p, g, m, v);
+}
+
+/* ---- norms ---- */
+
+enum { LANES = 16 };
+
+/* n is a multiple of LANES. Lanes of their own, so that additions need not wait for each other. */
+static double square_sum(const float *x, size_t n) {
+    double lane[LANES] = {0}, sum = 0;
+    for (size_t i = 0; i < n; i += LANES)
+#pragma omp simd
+        for (size_t k = 0; k < LANES; k++) lane[k] += (double)x[i + k] * x[i + k];
+    for (size_t k = 0; k < LANES; k++) sum += lane[k];
+    return sum;
+}
+
+void gd_square_sums(const float *x, size_t first, size_t last, double *out) {
+    const size_t block = GD_SQUARES_BLOCK;
+    ptrdiff_t from = (ptrdiff_t)(first / block), to = (ptrdiff_t)((last + block - 1) / block);
+#pragma omp parallel for schedule(static) if (to - from > 16)
+    for (ptrdiff_t b = from; b < to; b++) {
+        size_t at = (size_t)b * block, end = at + block < last ? at + block : last;
+        out[b] = square_sum(x + at, end - at);
+    }
 }

@@ -42,5 +42,9 @@ void gd_optimizer_apply(gd_optimizer_kind kind, const gd_optimizer_numbers *u, s
  * clamps p afterwards. Uses OpenMP. */
 void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t update, double scale,
                          double clip, size_t n, float *p, const float *g, float *m, float *v);
+/* Sums of squares of x[first, last), of blocks of GD_SQUARES_BLOCK floats (compute/exec.h) each, in double and in a fixed order; last: a
+ * multiple of 16, first: of the block. out[b] is of block b, for those in the range alone. Uses OpenMP; each block has the same bits
+ * on every number of threads. */
+void gd_square_sums(const float *x, size_t first, size_t last, double *out);
 
 #endif

@@ -273,6 +273,7 @@ static gd_status make_kinds(gd_trainer *t) {
             if (!gd__kind_needed(t, (gd_step_kind)k, v)) continue;
             GD_TRY(gd__make_program(t, (gd_step_kind)k, v, &t->kind[k][v].program));
             make_room(t, t->kind[k][v].program);
+            gd_comm_worked(t->comm);
         }
     }
     for (int d = 0; d < 2 && gd_comm_rank(t->comm) == 0; d++) {
@@ -342,7 +343,7 @@ static gd_status make_instances(gd_trainer *t) {
 }
 
 gd_status gd__make_programs(gd_trainer *t) {
-    GD_TRY(make_kinds(t));
+    GD_TRY(gd__make_alike(t, make_kinds));
     GD_TRY(make_memory(t));
     GD_TRY(gd__make_pools(t));
     return make_instances(t);

@@ -29,9 +29,8 @@ static gd_update_rule rule_of(const gd_optimizer_spec *o) {
     return gd_optimizer_moments(o) ? GD_UPDATE_MOMENTUM : GD_UPDATE_SGD;
 }
 
-/* Of one rank's one shard the sum is where it was made. */
 static gd_status put_sum(gd_trainer *t, const gd__arenas *a) {
-    if (t->shards == 1) return GD_OK;
+    if (t->there) return GD_OK;
     return gd__space_put(&t->space, a->grad[0], a->count * sizeof(float));
 }
 

@@ -9,6 +9,7 @@ void gd__divide_arenas(gd_trainer *t) {
     int size = gd_comm_size(t->comm), rank = gd_comm_rank(t->comm);
     t->sliced = t->config.shard_optimizer && size > 1;
     t->resident = t->config.executor->update && !t->sliced;
+    t->there = t->resident && (size == 1 ? t->shards == 1 : !gd_train_exchanges(&t->config, size));
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         gd__arenas *a = &t->group[g];
         a->last = a->count;

@@ -30,7 +30,13 @@ gd_status gd__space_mirror(gd__space *s, const void *host, size_t bytes) {
     GD_TRY(reserve(s));
     gd_status st = s->executor->alloc(bytes, &far);
     if (st != GD_OK) return gd_context(st, "training state on the device, %zu bytes", bytes);
-    s->mirror[s->n++] = (gd__mirror){host, bytes, far};
+    s->mirror[s->n++] = (gd__mirror){host, bytes, far, false};
+    return s->executor->put(far, host, bytes);
+}
+
+gd_status gd__space_mirror_at(gd__space *s, const void *host, size_t bytes, void *far) {
+    GD_TRY(reserve(s));
+    s->mirror[s->n++] = (gd__mirror){host, bytes, far, true};
     return s->executor->put(far, host, bytes);
 }
 
@@ -78,7 +84,8 @@ void gd__space_free(const gd__space *s, void *memory) {
 }
 
 void gd__space_close(gd__space *s) {
-    for (int i = 0; i < s->n; i++) s->executor->free(s->mirror[i].far);
+    for (int i = 0; i < s->n; i++)
+        if (!s->mirror[i].lent) s->executor->free(s->mirror[i].far);
     free(s->mirror);
     *s = (gd__space){0};
 }

@@ -12,6 +12,7 @@ typedef struct gd__mirror {
     const char *host;
     size_t bytes;
     char *far;
+    bool lent; /* somebody else frees it */
 } gd__mirror;
 
 typedef struct gd__space {
@@ -23,6 +24,8 @@ typedef struct gd__space {
 static inline bool gd__space_is_far(const gd__space *s) { return s->executor && s->executor->alloc; }
 /* Gives host memory a mirror with its content; host NULL is fine. It lives until gd__space_close. Errors: the executor's, NOMEM. */
 GD_CHECKED gd_status gd__space_mirror(gd__space *s, const void *host, size_t bytes);
+/* The same in memory of the executor's device that is there already, and outlives s. */
+GD_CHECKED gd_status gd__space_mirror_at(gd__space *s, const void *host, size_t bytes, void *far);
 /* What to bind for `host`, anywhere inside memory that has a mirror; NULL: it has none. */
 void *gd__space_at(const gd__space *s, const void *host);
 /* Bytes that lie in one mirror, to it and back. Errors: INTERNAL (they do not), the executor's. */

@@ -91,7 +91,7 @@ static gd_status mirror_state(gd_trainer *t) {
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         const gd__arenas *a = &t->group[g];
         GD_TRY(gd__space_mirror(&t->space, a->param, a->count * sizeof(float)));
-        for (int64_t l = 0; l < t->local; l++)
+        for (int64_t l = 0; l < t->local && !a->exchange; l++)
             GD_TRY(gd__space_mirror(&t->space, a->grad[l], a->count * sizeof(float)));
     }
     for (int64_t l = 0; l < t->local; l++)
@@ -110,6 +110,7 @@ gd_status gd__allocate_state(gd_trainer *t) {
         GD_TRY(gd_reducer_new(t->comm, a->count, (int)t->local, t->config.bucket_bytes, &a->reducer));
         for (int64_t l = 0; l < t->local; l++) a->grad[l] = gd_reducer_arena(a->reducer, (int)l);
     }
+    GD_TRY(gd__open_exchanges(t));
     return gd_comm_agree(t->comm, mirror_state(t));
 }
 

@@ -68,8 +68,10 @@ gd_status gd_trainer_new(gd_comm *comm, const gd_train_config *c, const gd_datas
     if (st == GD_OK) st = gd__allocate_state(t);
     if (st == GD_OK) st = gd_comm_agree(comm, build(t));
     if (st == GD_OK) st = gd__hash_moments(t);
-    if (st == GD_OK) *out = t;
-    else gd_trainer_free(t);
+    if (st == GD_OK) {
+        t->well = true;
+        *out = t;
+    } else gd_trainer_free(t);
     return st;
 }
 
@@ -81,6 +83,7 @@ void gd_trainer_free(gd_trainer *t) {
     gd__free_programs(t);
     gd__free_state(t);
     gd__space_close(&t->space);
+    gd__close_exchanges(t);
     gd_gan_free(t->gan);
     gd_arena_free(t->arena);
     gd__free_control(t);
@@ -283,7 +286,7 @@ static gd_status take_back(gd_trainer *t, bool more, gd_status st) {
     if (!t->together || st == GD_MPI) return st;
     gd_error_save(st, &e);
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
-        if (t->group[g].pending) GD_TRY(gd_reducer_finish(t->group[g].reducer));
+        if (t->group[g].pending) GD_TRY(gd__finish_reduction(t, &t->group[g]));
         t->group[g].pending = false;
     }
     if (more) GD_TRY(learn_next(t));
@@ -298,7 +301,7 @@ static gd_status fetch_after(gd_trainer *t, gd_status st) {
     return gd_error_restore(&e);
 }
 
-gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
+static gd_status run(gd_trainer *t, int64_t until) {
     gd_plan_rules rules = make_rules(t, until);
     if (t->counters.step >= until) return GD_OK;
     GD_TRY(gd__drop_ahead(t));
@@ -333,6 +336,13 @@ gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
     }
     gd_comm_label(t->comm, GD_PHASE_END, -1, t->counters.step);
     return gd__hash_moments(t);
+}
+
+gd_status gd_trainer_run(gd_trainer *t, int64_t until) {
+    t->well = false;
+    gd_status st = run(t, until);
+    t->well = st == GD_OK || st == GD_REQUEUE;
+    return st;
 }
 
 /* ---- times ---- */

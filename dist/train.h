@@ -6,6 +6,7 @@
 #ifndef GANDIST_DIST_TRAIN_H
 #define GANDIST_DIST_TRAIN_H
 
+#include "compute/exchange.h"
 #include "compute/exec.h"
 #include "data/dataset.h"
 #include "dist/checkpoint.h"
@@ -46,6 +47,9 @@ typedef struct gd_train_config {
                                     every number of ranks that divides it                           */
     gd_precision precision;
     const gd_executor *executor;
+    const gd_exchanges *exchanges; /* of the executor's device; NULL: gradients are summed on the host. Used where every rank has one
+                                    shard and updates by all of its gradients (gd_train_exchanges)  */
+    double exchange_seconds;     /* in which a sum by them has to end; 0: 300                       */
     int loader_workers, loader_depth;
     int64_t check_every;         /* replica hash check, in steps; 0: only when saving               */
     bool overfit_batch;          /* always the first batch                                          */
@@ -92,6 +96,9 @@ typedef struct gd_train_hooks {  /* all optional; called on every rank unless sa
 } gd_train_hooks;
 
 typedef struct gd_trainer gd_trainer;
+
+/* Why this training sums gradients on the host even where config.exchanges could do it; NULL: they are used. */
+const char *gd_train_exchanges(const gd_train_config *c, int ranks);
 
 /* What a run would cost rank 0: filled without allocating training state (for --dry-run). Not collective. */
 typedef struct gd_train_cost {

@@ -3,9 +3,11 @@
  *   space.c     the memory that programs work on, where it is not the host's
  *   state.c     tensors and their arenas; the state as a list for checkpoints; hashes
  *   programs.c  one program per step kind, one instance per local shard
+ *   choices.c   rank 0's kernels on all ranks
  *   step.c      runs one program: data in, collectives, gradients out
  *   update.c    all-reduce, norms, optimiser, moving average: begun and ended, with programs in between
  *   resident.c  the optimiser, and what it works on, in memory of the executor
+ *   exchanging.c  gradients that are summed there, too
  *   slices.c    the same where optimiser state is divided over the ranks
  *   pool.c      image pools        adaptive.c  how many D updates
  *   control.c   what ranks tell each other after an iteration; replica check
@@ -42,6 +44,7 @@ typedef struct gd__arenas {
     size_t first, last;   /* the slice that this rank updates; without optimizer.shard: all      */
     float *param, *moment[2], *ema;
     gd_reducer *reducer;  /* owns the gradients                                          */
+    gd_exchange *exchange; /* there: sums them in its place; NULL: there is one rank      */
     float **grad;         /* per local shard; [0] is the sum after an update (of the slice) */
     double *partial;      /* sums of squares, one a block (GD_SLICE_UNIT)                */
     double *gathered;     /* sliced: those of all ranks                                  */
@@ -123,6 +126,8 @@ struct gd_trainer {
     gd_state state;       /* view of all of it, for checkpoints                          */
     uint64_t data_fingerprint;
     bool resident;        /* parameters are updated where programs are: resident.c       */
+    bool there;           /* resident, and so are the sums of gradients: they never come to the host */
+    bool well;            /* whatever all ranks began they have ended: they end exchanges together */
     bool sliced;          /* optimizer.shard, and there are ranks to divide it over      */
     uint64_t moment_terms; /* sliced: what moments add to the state hash, when last looked at */
     /* running */
@@ -216,6 +221,9 @@ GD_CHECKED gd_status gd__make_sampler(const gd_trainer *t, int direction, gd_pro
 void gd__sampler_room(const gd_trainer *t, size_t *in, size_t *out);
 GD_CHECKED gd_status gd__make_programs(gd_trainer *t);   /* all kinds, memory, bindings             */
 void gd__free_programs(gd_trainer *t);
+/* choices.c. make(t) makes all programs of this rank: with kernels as rank 0 has chosen them, first if it measures. Collective, but
+ * make is not; errors of make are known to its rank alone. */
+GD_CHECKED gd_status gd__make_alike(gd_trainer *t, gd_status (*make)(gd_trainer *t));
 enum { GD__SAMPLER_BATCH = 32 };
 GD_CHECKED gd_status gd__open_sampler(gd_trainer *t);
 
@@ -252,6 +260,7 @@ GD_CHECKED gd_status gd__hash_moments(gd_trainer *t);
  * them or the parameters. Without overlap an update ends when it begins. */
 GD_CHECKED gd_status gd__begin_update(gd_trainer *t, gd_group g);
 GD_CHECKED gd_status gd__end_update(gd_trainer *t, gd_group g);
+GD_CHECKED gd_status gd__finish_reduction(gd_trainer *t, gd__arenas *a); /* waits for the sums alone */
 GD_CHECKED gd_status gd__end_updates(gd_trainer *t, unsigned groups); /* those of these groups (bit g) that have begun */
 bool gd__pending(const gd_trainer *t);
 /* Remembers the first number of the iteration that is not finite. */
@@ -263,6 +272,15 @@ GD_CHECKED gd_status gd__mirror_optimizer(gd_trainer *t);
 GD_CHECKED gd_status gd__put_optimizer(gd_trainer *t, const gd__arenas *a);
 GD_CHECKED gd_status gd__update_there(gd_trainer *t, gd_group g, const gd_optimizer_numbers *u, float ema_decay);
 GD_CHECKED gd_status gd__fetch_state(gd_trainer *t);
+
+/* exchanging.c: sums of gradients in memory of the executor. open: memory of the gradients' mirrors as well; collective. begin and
+ * end: a round of a group, if there are others to sum with. check: all ranks asked for the same sums so far; collective, errors: INTERNAL
+ * (says what and of whom). close: together with all ranks where all is well. */
+GD_CHECKED gd_status gd__open_exchanges(gd_trainer *t);
+GD_CHECKED gd_status gd__begin_exchange(gd_trainer *t, gd__arenas *a);
+GD_CHECKED gd_status gd__end_exchange(gd_trainer *t, gd__arenas *a);
+GD_CHECKED gd_status gd__check_exchanges(gd_trainer *t);
+void gd__close_exchanges(gd_trainer *t);
 
 /* control.c. What all ranks know after an iteration. */
 typedef struct gd__control {

@@ -5,32 +5,17 @@
 #include <string.h>
 
 #include "dist/trainer.h"
-#include "dist/tree.h"
 
-enum { BLOCK = GD_SLICE_UNIT /* so that a slice has whole blocks */ };
+_Static_assert((int)GD_SQUARES_BLOCK == (int)GD_SLICE_UNIT, "a slice has whole blocks");
 
-/* n is a multiple of GD__UNIT: arenas are padded. Lanes of their own, so that additions need not wait for
- * each other. */
-static double square_sum(const float *x, size_t n) {
-    double lane[GD__UNIT] = {0}, sum = 0;
-    for (size_t i = 0; i < n; i += GD__UNIT)
-#pragma omp simd
-        for (size_t k = 0; k < GD__UNIT; k++) lane[k] += (double)x[i + k] * x[i + k];
-    for (size_t k = 0; k < GD__UNIT; k++) sum += lane[k];
-    return sum;
-}
-
-/* Euclidean norm, added block by block in a fixed order: the same on every rank and thread count, sliced or not. */
-static gd_status norm_of(gd_trainer *t, gd__arenas *a, const float *x, double *norm) {
-    ptrdiff_t first = (ptrdiff_t)(a->first / BLOCK), last = (ptrdiff_t)((a->last + BLOCK - 1) / BLOCK);
-#pragma omp parallel for schedule(static) if (last - first > 16)
-    for (ptrdiff_t b = first; b < last; b++) {
-        size_t from = (size_t)b * BLOCK, to = from + BLOCK < a->count ? from + BLOCK : a->count;
-        a->partial[b] = square_sum(x + from, to - from);
-    }
-    if (t->sliced) GD_TRY(gd__share_partials(t, a));
+/* Euclidean norm of the sum of gradients, added block by block in a fixed order: the same on every rank and thread count, sliced or
+ * not, here or where programs are. */
+static gd_status norm_of(gd_trainer *t, gd__arenas *a, double *norm) {
     double sum = 0;
-    for (size_t b = 0; b < (a->count + BLOCK - 1) / BLOCK; b++) sum += a->partial[b];
+    if (t->there) GD_TRY(t->space.executor->square_sums(gd__space_at(&t->space, a->grad[0]), a->count, a->partial));
+    else gd_square_sums(a->grad[0], a->first, a->last, a->partial);
+    if (t->sliced) GD_TRY(gd__share_partials(t, a));
+    for (size_t b = 0; b < (a->count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK; b++) sum += a->partial[b];
     *norm = sqrt(sum);
     return GD_OK;
 }
@@ -97,7 +82,16 @@ static gd_status keep_statistics(gd_trainer *t) {
 
 /* To where they are exchanged. */
 static gd_status fetch_gradients(gd_trainer *t, const gd__arenas *a) {
+    if (t->there) return GD_OK;
     for (int64_t l = 0; l < t->local; l++) GD_TRY(gd__space_get(&t->space, a->grad[l], a->count * sizeof(float)));
+    return GD_OK;
+}
+
+static gd_status begin_reduction(gd_trainer *t, gd__arenas *a) {
+    if (a->exchange) return gd__begin_exchange(t, a);
+    GD_TRY(fetch_gradients(t, a));
+    if (!gd_reducer_is_open(a->reducer)) GD_TRY(gd_reducer_open(a->reducer, t->sliced));
+    gd_reducer_all_ready(a->reducer);
     return GD_OK;
 }
 
@@ -105,20 +99,22 @@ static gd_status fetch_gradients(gd_trainer *t, const gd__arenas *a) {
 gd_status gd__begin_update(gd_trainer *t, gd_group g) {
     gd__arenas *a = &t->group[g];
     gd__label(t, GD_PHASE_REDUCE, g);
-    GD_TRY(fetch_gradients(t, a));
-    if (!gd_reducer_is_open(a->reducer)) GD_TRY(gd_reducer_open(a->reducer, t->sliced));
-    gd_reducer_all_ready(a->reducer);
+    GD_TRY(begin_reduction(t, a));
     a->pending = true;
     GD_TRY(keep_statistics(t));
     if (has_ema(t, g)) move_average(t->buffer_ema, t->buffer[0], t->buffer_count, ema_decay(t));
     return t->overlap ? GD_OK : gd__end_update(t, g);
 }
 
+gd_status gd__finish_reduction(gd_trainer *t, gd__arenas *a) {
+    return a->exchange ? gd__end_exchange(t, a) : gd_reducer_finish(a->reducer);
+}
+
 /* Waits for the sum of all gradients. */
 static gd_status end_reduction(gd_trainer *t, gd_group g) {
     double start = gd__seconds();
     gd__label(t, GD_PHASE_REDUCE, g);
-    GD_TRY(gd_reducer_finish(t->group[g].reducer));
+    GD_TRY(gd__finish_reduction(t, &t->group[g]));
     t->group[g].pending = false;
     double seconds = gd__seconds() - start;
     t->now.reduce += seconds;
@@ -131,7 +127,7 @@ static gd_status apply(gd_trainer *t, gd_group g) {
     gd__arenas *a = &t->group[g];
     const gd_optimizer_spec *o = &t->config.optimizer[g];
     double norm = 0;
-    GD_TRY(norm_of(t, a, a->grad[0], &norm));
+    GD_TRY(norm_of(t, a, &norm));
     double scale = o->clip_norm > 0 && norm > o->clip_norm ? o->clip_norm / norm : 1;
     double clip = g == GD_GROUP_D ? t->config.weight_clip : 0;
     int64_t number = ++t->counters.updates[g]; /* made or not: plans count on it */

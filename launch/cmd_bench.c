@@ -181,9 +181,9 @@ static gd_status measure(bench_run *b, gd_train_times *times, bench_comm *of_ran
 
 static gd_status bench(bench_run *b, const char *path) {
     GD_TRY(prepare(b, path));
-    GD_TRY(gd_device_open(b->comm, b->opt.device ? b->opt.device : "cpu", &b->device));
+    GD_TRY(gd_device_open(b->comm, b->opt.device ? b->opt.device : "cpu", b->recipe->numerics.tf32, &b->device));
     gd_train_config *c = &b->setup.config;
-    c->executor = b->device.executor;
+    GD_TRY(gd_device_use(b->comm, &b->device, c));
     c->checkpoint_dir = NULL;
     c->log_every = c->sample_every = 0;
     c->schedule.warmup_steps = c->schedule.warmup_every = 0; /* the usual iteration, without bursts of D steps */

@@ -19,6 +19,7 @@
 #include "launch/history.h"
 #include "launch/kernels.h"
 #include "launch/leaving.h"
+#include "launch/plugin.h"
 #include "launch/progress.h"
 #include "launch/report.h"
 #include "launch/run_folder.h"
@@ -201,10 +202,11 @@ static gd_status prepare(train_run *t) {
     gd_status st = gd_setup_train(t->recipe, &facts, &t->setup);
     GD_TRY(gd_comm_agree(t->comm, st));
     /* What a run would cost is worked out on the CPU. */
-    GD_TRY(gd_device_open(t->comm, t->opt.dry_run && !t->opt.device ? "cpu" : t->opt.device, &t->device));
+    GD_TRY(gd_device_open(t->comm, t->opt.dry_run && !t->opt.device ? "cpu" : t->opt.device, t->recipe->numerics.tf32,
+                          &t->device));
     gd_kernels_begin(t->recipe, true);
     gd_train_config *c = &t->setup.config;
-    c->executor = t->device.executor;
+    GD_TRY(gd_device_use(t->comm, &t->device, c));
     c->overfit_batch = t->opt.overfit_batch;
     c->recipe_text = t->recipe_text;
     c->recipe_difference = recipe_difference;
@@ -255,9 +257,15 @@ static void print_start(const train_run *t, int64_t from, int64_t until) {
     gd_run_folder_note(t->folder,
                        "gandist " GANDIST_VERSION " starts at step %lld of %lld, %d ranks on %d hosts, %d threads each",
                        (long long)from, (long long)until, gd_comm_size(t->comm), t->layout.hosts, t->layout.threads);
+    char plans[128];
     if (t->opt.quiet || t->opt.json) return;
-    gd_start_facts facts = {t->recipe, &t->setup.config, t->data, gd_trainer_gan(t->trainer), t->comm, &t->layout, from,
-                            until,     t->device.text};
+    gd_plugin_plans(plans, sizeof plans);
+    gd_start_facts facts = {t->recipe,      &t->setup.config,
+                            t->data,        gd_trainer_gan(t->trainer),
+                            t->comm,        &t->layout,
+                            from,           until,
+                            t->device.text, plans,
+                            t->device.sums};
     gd_start_table_print(&facts, stdout);
 }
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "launch/plugin.h"
 
 enum { TEXT_ROOM = 640 };
@@ -30,9 +31,9 @@ static gd_status first_without(gd_comm *c, bool here, int *rank) {
 }
 
 /* A GPU for every rank, or for none: then text says why, in the words of the first rank that has none. */
-static gd_status try_gpus(gd_comm *c, const gd_executor **out, char text[TEXT_ROOM]) {
+static gd_status try_gpus(gd_comm *c, bool tf32, const gd_executor **out, char text[TEXT_ROOM]) {
     int without = -1;
-    gd_status st = gd_plugin_open(gd_comm_host_rank(c), out, text, TEXT_ROOM);
+    gd_status st = gd_plugin_open(gd_comm_host_rank(c), tf32, out, text, TEXT_ROOM);
     bool works = st == GD_OK;
     if (!works) {
         snprintf(text, TEXT_ROOM, "%s", gd_error_message());
@@ -45,39 +46,26 @@ static gd_status try_gpus(gd_comm *c, const gd_executor **out, char text[TEXT_RO
     return gd_comm_bcast(c, without, text, TEXT_ROOM);
 }
 
-/* Plans that each rank timed for itself may differ, and with them the last bits of results. */
-static gd_status check_plans(gd_comm *c) {
-    const char *how = getenv("GANDIST_CUDA_TUNE");
-    gd_status st = GD_OK;
-    if (gd_comm_size(c) > 1 && how && *how && strcmp(how, "heuristic") != 0)
-        st = gd_raise(
-            GD_UNSUP, __FILE__, __LINE__,
-            "GANDIST_CUDA_TUNE=%s: ranks would time plans each for itself, and handing those of rank 0 to the others "
-            "is not in this version; use heuristic, or one rank",
-            how);
-    return gd_comm_agree(c, st);
-}
-
-static void take_gpu(gd_comm *c, const gd_executor *x, const char *gpu, gd_device *out) {
+static void take_gpu(gd_comm *c, const gd_executor *x, bool tf32, const char *gpu, gd_device *out) {
     int ranks = gd_comm_host_size(c), gpus = gd_plugin_gpus();
     char shared[48] = "";
     if (ranks > gpus)
         snprintf(shared, sizeof shared, gpus == 1 ? ", for %d ranks" : ", and the others, for %d ranks", ranks);
     out->executor = x;
-    snprintf(out->text, sizeof out->text, "cuda (%s%s)", gpu, shared);
+    snprintf(out->text, sizeof out->text, "cuda (%s%s)%s", gpu, shared, tf32 ? ", TF32" : "");
 }
 
-gd_status gd_device_open(gd_comm *c, const char *wanted, gd_device *out) {
+static gd_status open_device(gd_comm *c, const char *wanted, bool tf32, gd_device *out) {
     char gpu[TEXT_ROOM] = "";
     const gd_executor *x = NULL;
     bool ref = is(wanted, "ref"), cuda = is(wanted, "cuda");
     *out = (gd_device){.executor = ref ? gd_executor_ref() : gd_executor_cpu()};
     snprintf(out->text, sizeof out->text, "%s", ref ? "ref" : "cpu");
     if (!cuda && !is(wanted, "auto")) return GD_OK;
-    GD_TRY(try_gpus(c, &x, gpu));
+    GD_TRY(try_gpus(c, tf32, &x, gpu));
     if (x) {
-        take_gpu(c, x, gpu, out);
-        return check_plans(c);
+        take_gpu(c, x, tf32, gpu, out);
+        return GD_OK;
     }
     if (cuda) {
         gd_status st =
@@ -87,6 +75,13 @@ gd_status gd_device_open(gd_comm *c, const char *wanted, gd_device *out) {
     char *detail = strstr(gpu, ": cuda: "); /* which library, and what to do: for who wanted a GPU */
     if (detail) *detail = '\0';
     snprintf(out->text, sizeof out->text, "cpu (%s)", gpu);
+    return GD_OK;
+}
+
+gd_status gd_device_open(gd_comm *c, const char *wanted, bool tf32, gd_device *out) {
+    GD_TRY(open_device(c, wanted, tf32, out));
+    if (tf32 && !out->executor->alloc && gd_comm_rank(c) == 0)
+        GD_LOG(LAUNCH, WARN, "numerics.tf32 changes nothing on device %s: its products are those of fp32", out->text);
     return GD_OK;
 }
 

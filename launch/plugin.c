@@ -10,6 +10,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "compute/cuda/plugin.h"
+#include "sources_id.h"
 
 enum { PATH_ROOM = 4096, TEXT_ROOM = 2048 };
 
@@ -51,6 +52,7 @@ bool gd_plugin_is_there(void) {
     return false;
 }
 
+/* Members behind the interface's number are read only where that is this program's. */
 static gd_status check(const char *path, const gd_cuda_plugin *p) {
     if (!p) GD_FAIL(UNSUP, "%.400s is no plug-in of gandist: it has no %s", path, GD_CUDA_PLUGIN_SYMBOL);
     if (p->interface != GD_CUDA_PLUGIN_INTERFACE || strcmp(p->version, GANDIST_VERSION) != 0)
@@ -58,6 +60,11 @@ static gd_status check(const char *path, const gd_cuda_plugin *p) {
                 "%.400s is of gandist %.40s (interface %d), this program is %s (interface %d); install both from one "
                 "build",
                 path, p->version, p->interface, GANDIST_VERSION, GD_CUDA_PLUGIN_INTERFACE);
+    if (strcmp(p->sources, GD_SOURCES_ID) != 0)
+        GD_FAIL(UNSUP,
+                "%.400s is of another build: its sources are %.40s, those of this program %s; build both anew from one "
+                "source tree, and install them together",
+                path, p->sources, GD_SOURCES_ID);
     return GD_OK;
 }
 
@@ -92,6 +99,10 @@ static gd_status update(const gd_update *u, float *p, const float *g, float *m, 
     return tell(plugin, inner->update(u, p, g, m, v, average));
 }
 
+static gd_status square_sums(const float *x, size_t count, double *out) {
+    return tell(plugin, inner->square_sums(x, count, out));
+}
+
 static gd_status replay_new(const gd_program *p, gd_instance *i, void **replay) {
     return tell(plugin, inner->replay_new(p, i, replay));
 }
@@ -104,6 +115,10 @@ static gd_status replay_resume(void *replay, gd_pause *pause) {
     return tell(plugin, inner->replay_resume(replay, pause));
 }
 
+static bool measures(void) { return plugin->times_plans(); }
+static gd_status choices(char **text) { return tell(plugin, plugin->plans(text)); }
+static gd_status take_choices(const char *text) { return tell(plugin, plugin->take_plans(text, strlen(text))); }
+
 static void wrap(void) {
     outer = *inner;
     outer.prepare = prepare;
@@ -113,10 +128,52 @@ static void wrap(void) {
     outer.put = put;
     outer.get = get;
     outer.update = update;
+    outer.square_sums = square_sums;
     outer.replay_new = replay_new;
     outer.replay_start = replay_start;
     outer.replay_resume = replay_resume;
+    outer.measures = measures;
+    outer.choices = choices;
+    outer.take_choices = take_choices;
 }
+
+/* ---- its sums over ranks ---- */
+
+static gd_status make_id(unsigned char id[GD_EXCHANGE_ID]) { return tell(plugin, plugin->exchanges->make_id(id)); }
+
+static gd_status open_exchange(const gd_exchange_opts *o, gd_exchange **out) {
+    return tell(plugin, plugin->exchanges->open(o, out));
+}
+
+static gd_status exchange_alloc(gd_exchange *x, size_t bytes, void **out) {
+    return tell(plugin, plugin->exchanges->alloc(x, bytes, out));
+}
+
+static gd_status begin_exchange(gd_exchange *x, float *data, size_t count) {
+    return tell(plugin, plugin->exchanges->begin(x, data, count));
+}
+
+static gd_status end_exchange(gd_exchange *x) { return tell(plugin, plugin->exchanges->end(x)); }
+static void journal(const gd_exchange *x, gd_exchange_journal *out) { plugin->exchanges->journal(x, out); }
+
+static bool same(const gd_exchange_journal *of_rank, int ranks, char *text, size_t room) {
+    return plugin->exchanges->same(of_rank, ranks, text, room);
+}
+
+static gd_status close_exchange(gd_exchange *x, bool abort) { return tell(plugin, plugin->exchanges->close(x, abort)); }
+
+const gd_exchanges *gd_plugin_exchanges(void) {
+    static const gd_exchanges table = {make_id,      open_exchange, exchange_alloc, begin_exchange,
+                                       end_exchange, journal,       same,           close_exchange};
+    return plugin ? &table : NULL;
+}
+
+gd_status gd_plugin_nccl(int *version) {
+    if (!plugin) GD_FAIL(INTERNAL, "there is no GPU");
+    return tell(plugin, plugin->comms->version(version));
+}
+
+const char *gd_plugin_bus(void) { return plugin ? plugin->bus() : ""; }
 
 /* ---- opening and closing ---- */
 
@@ -127,22 +184,22 @@ static char *cache_folder(void) {
     return home && *home == '/' ? gd_path_join(home, ".cache/gandist/cuda") : NULL;
 }
 
-static gd_status open_gpu(const gd_cuda_plugin *p, int device, char *text, size_t room) {
+static gd_status open_gpu(const gd_cuda_plugin *p, int device, bool tf32, char *text, size_t room) {
     char *cache = cache_folder();
-    const gd_cuda_open o = {.device = device, .cache = cache};
+    const gd_cuda_open o = {.device = device, .cache = cache, .tf32 = tf32};
     gd_status st = tell(p, p->open(&o, &inner, text, room));
     free(cache);
     return st;
 }
 
-gd_status gd_plugin_open(int device, const gd_executor **executor, char *text, size_t room) {
+gd_status gd_plugin_open(int device, bool tf32, const gd_executor **executor, char *text, size_t room) {
     char path[PATH_ROOM];
     void *handle;
     if (plugin) GD_FAIL(INTERNAL, "a GPU is open already");
     GD_TRY(open_file(path, &handle));
     const gd_cuda_plugin *p = dlsym(handle, GD_CUDA_PLUGIN_SYMBOL);
     gd_status st = check(path, p);
-    if (st == GD_OK) st = open_gpu(p, device, text, room);
+    if (st == GD_OK) st = open_gpu(p, device, tf32, text, room);
     if (st != GD_OK) {
         dlclose(handle);
         return gd_trace(st, __FILE__, __LINE__);
@@ -151,6 +208,11 @@ gd_status gd_plugin_open(int device, const gd_executor **executor, char *text, s
     wrap();
     *executor = &outer;
     return GD_OK;
+}
+
+void gd_plugin_plans(char *text, size_t room) {
+    text[0] = '\0';
+    if (plugin) plugin->plans_text(text, room);
 }
 
 int gd_plugin_gpus(void) { return plugin ? plugin->gpus() : 0; }

@@ -82,8 +82,8 @@ static void print_communication(const gd_start_facts *f, FILE *out) {
                 : leaders ? "one rank of each host"
                           : "all ranks",
                 GANDIST_MPI_LIBRARY);
-    if (f->config->executor->alloc) fputs("; from and to the device through host memory", out);
     fputc('\n', out);
+    if (*f->sums) fprintf(out, "%-*sgradients between GPUs %s\n", LABEL, "", f->sums);
 }
 
 void gd_start_table_print(const gd_start_facts *f, FILE *out) {
@@ -94,6 +94,7 @@ void gd_start_table_print(const gd_start_facts *f, FILE *out) {
     print_networks(f, out);
     fprintf(out, "%-*s%d rank%s on %d host%s, device %s\n", LABEL, "world", ranks, s_of(ranks), hosts, s_of(hosts),
             f->device);
+    if (*f->plans) fprintf(out, "%-*s%s\n", LABEL, "plans", f->plans);
     print_hosts(f->layout, out);
     print_batch(f, out);
     print_communication(f, out);

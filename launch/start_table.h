@@ -17,6 +17,8 @@ typedef struct gd_start_facts {
     const gd_layout *layout;
     int64_t from, until; /* steps */
     const char *device;  /* gd_device.text */
+    const char *plans;   /* gd_plugin_plans */
+    const char *sums;    /* gd_device.sums  */
 } gd_start_facts;
 
 /* Rank 0 only. */

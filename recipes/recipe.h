@@ -111,6 +111,7 @@ typedef struct gd_recipe {
     struct { int64_t steps; } train;
     struct {
         const char *precision;   /* fp32 bf16                                                       */
+        bool tf32;               /* fp32 convolutions of a GPU in TF32                              */
         const char *kernels;     /* rule timed direct                                               */
         int64_t shards;          /* 0: one per rank                                                 */
         const char *batch_stats; /* global rank (later: shard)                                      */

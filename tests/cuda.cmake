@@ -2,16 +2,18 @@
 if(NOT GANDIST_CUDA_BUILD)
   gandist_add_script_test(NAME cuda.device SCRIPT cuda/device.sh LABELS default cuda)
 endif()
+gandist_add_script_test(NAME cuda.sources_id SCRIPT cuda/sources_id.sh LABELS default cuda ARGS ${CMAKE_COMMAND})
 if(GANDIST_CUDA_TEXT)
   set(cuda_text cuda/shim.c cuda/text_executor.c)
   gandist_add_test(NAME cuda.text_parity SOURCES cuda/text_parity.c ${cuda_text} ops/harness.c ops/cases.c
     LINK gandist::cuda_text LABELS default cuda)
   gandist_add_test(NAME cuda.text_steps SOURCES cuda/text_steps.c cuda/steps.c cuda/families.c ${cuda_text} ops/harness.c
-    LINK gandist::cuda_text gandist::models LABELS default cuda TIMEOUT 300)
+    LINK gandist::cuda_text gandist::models LABELS default cuda TIMEOUT 1800)
   set(cuda_record cuda/record.c cuda/record_memory.c cuda/record_graph.c cuda/record_conv.c cuda/record_comm.c cuda/shim.c)
   gandist_add_test(NAME cuda.mistakes SOURCES cuda/mistakes.c ${cuda_record} LINK gandist::cuda_text LABELS default cuda)
+  gandist_add_test(NAME cuda.exchange SOURCES cuda/exchange.c ${cuda_record} LINK gandist::cuda_text LABELS default cuda)
   gandist_add_test(NAME cuda.executor SOURCES cuda/executor.c cuda/on_device.c cuda/steps.c cuda/families.c ${cuda_record} ops/harness.c
-    LINK gandist::cuda_text gandist::models LABELS default cuda TIMEOUT 300)
+    LINK gandist::cuda_text gandist::models LABELS default cuda TIMEOUT 1800)
   gandist_add_test(NAME cuda.optimizer SOURCES cuda/optimizer.c cuda/shim.c
     LINK gandist::cuda_text gandist::dist LABELS default cuda)
 endif()
@@ -56,15 +58,19 @@ if(GANDIST_CUDA_BUILD)
     LINK gandist::cuda_host gandist::models LABELS gpu TIMEOUT 600)
   gandist_add_test(NAME gpu.nccl SOURCES gpu/nccl.c ops/harness.c LINK gandist::cuda_host LABELS gpu TIMEOUT 600)
   gandist_add_script_test(NAME cuda.gpu_run SCRIPT cuda/gpu_run.sh LABELS default cuda ARGS ${GANDIST_FAKE_CUDA})
-  # A plug-in of another version, for cuda.device.
-  add_library(gandist_old_plugin MODULE cuda/old_plugin.c)
-  target_include_directories(gandist_old_plugin PRIVATE ${PROJECT_SOURCE_DIR})
-  target_link_libraries(gandist_old_plugin PRIVATE gandist::options)
-  set_target_properties(gandist_old_plugin PROPERTIES LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/old-plugin
-    OUTPUT_NAME gandist_cuda)
+  # Plug-ins of another version and of other sources, for cuda.device.
+  foreach(kind old stale)
+    add_library(gandist_${kind}_plugin MODULE cuda/old_plugin.c)
+    target_include_directories(gandist_${kind}_plugin PRIVATE ${PROJECT_SOURCE_DIR})
+    target_link_libraries(gandist_${kind}_plugin PRIVATE gandist::options)
+    set_target_properties(gandist_${kind}_plugin PROPERTIES
+      LIBRARY_OUTPUT_DIRECTORY ${CMAKE_CURRENT_BINARY_DIR}/${kind}-plugin OUTPUT_NAME gandist_cuda)
+  endforeach()
+  target_compile_definitions(gandist_stale_plugin PRIVATE STALE GANDIST_VERSION="${PROJECT_VERSION}")
   gandist_add_script_test(NAME cuda.device SCRIPT cuda/device.sh LABELS default cuda
-    ARGS ${GANDIST_FAKE_CUDA} ${CMAKE_CURRENT_BINARY_DIR}/old-plugin)
-  gandist_add_script_test(NAME cuda.train SCRIPT cuda/train.sh LABELS default cuda TIMEOUT 1200 ARGS ${GANDIST_FAKE_CUDA})
+    ARGS ${GANDIST_FAKE_CUDA} ${CMAKE_CURRENT_BINARY_DIR}/old-plugin ${CMAKE_CURRENT_BINARY_DIR}/stale-plugin)
+  gandist_add_script_test(NAME cuda.train SCRIPT cuda/train.sh LABELS default cuda TIMEOUT 3600 ARGS ${GANDIST_FAKE_CUDA})
+  gandist_add_script_test(NAME cuda.sums SCRIPT cuda/sums.sh LABELS default cuda TIMEOUT 600 ARGS ${GANDIST_FAKE_CUDA})
   gandist_add_script_test(NAME cuda.configure SCRIPT cuda/configure.sh LABELS default cuda ARGS toolkit)
   gandist_add_test(NAME cuda.nvrtc SOURCES cuda/nvrtc.c cuda/recipes.c cuda/families.c ${cuda_text}
     LINK gandist::cuda_host gandist::launch gandist::recipes LABELS default cuda TIMEOUT 300 ARGS --every 9 90 80 100)

@@ -1,6 +1,7 @@
 /* compute/cuda/dnn.c -- making and keeping plans. See dnn.h. */
 #include "compute/cuda/dnn.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,12 +64,24 @@ static gd_status read_tune(gd__dnn *d, const gd__dnn_opts *o) {
     return GD_OK;
 }
 
+/* Of what a device is, not of which of several it is: what one chose holds for its likes. */
+static uint64_t hash_device(const char *text) {
+    json_t *o = json_loads(text, 0, NULL);
+    json_object_del(o, "cudaDeviceId");
+    json_object_del(o, "pciDeviceId");
+    char *kind = json_dumps(o, JSON_COMPACT | JSON_SORT_KEYS);
+    const char *known = kind ? kind : text;
+    uint64_t hash = gd_hash64(known, strlen(known), 0);
+    free(kind);
+    json_decref(o);
+    return hash;
+}
+
 static gd_status set_up(gd__dnn *d, const gd__dnn_opts *o) {
     char *json = NULL;
     GD_TRY(open_device(d, o->device));
     if (!o->device) GD_TRY(gd__dnn_device(d, &json));
-    const char *text = json ? json : o->device;
-    d->device_hash = gd_hash64(text, strlen(text), 0);
+    d->device_hash = hash_device(json ? json : o->device);
     free(json);
     GD_TRY(read_tune(d, o));
     d->nondeterministic = o->nondeterministic;
@@ -255,12 +268,28 @@ static gd_status make_plan(gd__dnn *d, const gd__dnn_conv *c, char reasons[REASO
     return st;
 }
 
+/* Why there is no plan of what rank 0 has chosen for c; GD_OK: it did not choose for it. */
+static gd_status refuse_import(const gd__dnn *d, const char *name, const gd__dnn_conv *c) {
+    char key[KEY], text[192], why[400];
+    key_of(d, c, key);
+    const gd__dnn_record *r = gd__dnn_records_find(&d->made, key);
+    if (!r || !r->imported) return GD_OK;
+    gd__dnn_text(c, text);
+    snprintf(why, sizeof why, "%s", gd_error_message());
+    GD_FAIL(
+        UNSUP,
+        "%s: cuDNN %zu has no plan for %s by engine %lld, which rank 0 has chosen: %s; expected GPUs and drivers that "
+        "are alike on all ranks, or GANDIST_CUDA_TUNE=heuristic",
+        name, gd__dnn_version(d), text, (long long)r->engine, why);
+}
+
 gd_status gd__dnn_make(gd__dnn *d, const char *name, const gd__dnn_conv *c, gd__dnn_plan *out) {
     char reasons[REASONS] = "", text[192];
     *out = (gd__dnn_plan){0};
     gd_status st = make_plan(d, c, reasons, out);
     if (st == GD_OK) return GD_OK;
     if (st == GD_NOMEM) return gd_context(st, "%s", name);
+    GD_TRY(refuse_import(d, name, c));
     gd__dnn_text(c, text);
     return gd_raise(st == GD_CUDA ? GD_CUDA : GD_UNSUP, __FILE__, __LINE__, "%s: cuDNN %zu has no plan for %s: %s",
                     name, gd__dnn_version(d), text, *reasons ? reasons : gd_error_message());
@@ -268,7 +297,18 @@ gd_status gd__dnn_make(gd__dnn *d, const char *name, const gd__dnn_conv *c, gd__
 
 /* ---- from rank to rank ---- */
 
-gd_status gd__dnn_export(const gd__dnn *d, char **text) { return gd__dnn_records_print(&d->made, text); }
+bool gd__dnn_times(const gd__dnn *d) { return d->tune != GD__DNN_HEURISTIC; }
+
+static bool all_by_heuristics(const gd__dnn *d) {
+    for (int i = 0; i < d->made.n; i++)
+        if (d->made.list[i].candidates || d->made.list[i].imported) return false;
+    return !gd__dnn_times(d);
+}
+
+gd_status gd__dnn_export(const gd__dnn *d, char **text) {
+    const gd__dnn_records none = {0};
+    return gd__dnn_records_print(all_by_heuristics(d) ? &none : &d->made, text);
+}
 
 static gd_status check_foreign(const gd__dnn *d, const gd__dnn_record *r) {
     char device[96], asked[64];
@@ -301,6 +341,8 @@ gd_status gd__dnn_import(gd__dnn *d, const void *text, size_t bytes) {
 }
 
 void gd__dnn_summary(const gd__dnn *d, char out[128]) {
+    out[0] = '\0';
+    if (all_by_heuristics(d)) return;
     snprintf(out, 128, "%d convolutions: %d timed, %d from the cache, %d imported", d->made.n, d->timed, d->cached,
              d->imported);
 }

@@ -72,16 +72,18 @@ typedef struct gd__dnn_plan {
 } gd__dnn_plan;
 
 /* name: of the layer, for messages. Not while a stream is captured. Errors: UNSUP (names layer, problem and why each engine was
- * refused, or the imported plan), CUDA (timing failed in a way that leaves no device), NOMEM. */
+ * refused, or that rank 0's choice is none here), CUDA (timing failed in a way that leaves no device), NOMEM. */
 GD_CHECKED gd_status gd__dnn_make(gd__dnn *d, const char *name, const gd__dnn_conv *c, gd__dnn_plan *out);
 void gd__dnn_plan_free(const gd__dnn *d, gd__dnn_plan *p);
-/* All plans made so far, so that another rank with the same cuDNN and device makes the same. *text: owner: caller, free. Errors:
- * NOMEM. */
+/* Whether plans that are made from here on are timed. */
+bool gd__dnn_times(const gd__dnn *d);
+/* All plans made so far, so that another rank with the same cuDNN and kind of device makes the same; none where all are by heuristics,
+ * which say the same everywhere. *text: owner: caller, free. Errors: NOMEM. */
 GD_CHECKED gd_status gd__dnn_export(const gd__dnn *d, char **text);
 /* Before plans are made: what the text has is used, whatever the setting; what it has not is chosen by heuristics. Errors,
  * and then nothing is taken: DATA (damaged), CONFIG (of another cuDNN, device or other wishes), NOMEM. */
 GD_CHECKED gd_status gd__dnn_import(gd__dnn *d, const void *text, size_t bytes);
-/* "12 convolutions: 9 timed, 2 from the cache, 1 imported". */
+/* "12 convolutions: 9 timed, 2 from the cache, 1 imported"; empty where all are by heuristics. */
 void gd__dnn_summary(const gd__dnn *d, char out[128]);
 /* Puts the plan's work on the stream (a cudaStream_t). Device pointers, 16-byte aligned; workspace of the plan's bytes.
  * Allocates host memory only. Errors: CUDA, UNSUP (no device). */

@@ -372,12 +372,15 @@ gd_status gd__cu_driver_facts(gd__cu_device *table, gd__cu_facts *out) {
     *out = (gd__cu_facts){
         .number = d->number, .count = d->count, .arch = d->arch, .nvrtc = gd__cu_compiler_version(d->compiler), .cudnn = gd__dnn_version(d->dnn)};
     CALL(d, cuDeviceGetName, out->name, sizeof out->name, d->device);
+    CALL(d, cuDeviceGetPCIBusId, out->bus, (int)sizeof out->bus, d->device);
     CALL(d, cuMemGetInfo_v2, &out->free, &out->memory);
     CALL(d, cuDriverGetVersion, &out->driver);
     return GD_OK;
 }
 
 gd_status gd__cu_driver_properties(gd__cu_device *table, char **json) { return gd__dnn_device(of(table)->dnn, json); }
+
+bool gd__cu_driver_times_plans(gd__cu_device *table) { return gd__dnn_times(of(table)->dnn); }
 
 gd_status gd__cu_driver_plans(gd__cu_device *table, char **text) { return gd__dnn_export(of(table)->dnn, text); }
 gd_status gd__cu_driver_take_plans(gd__cu_device *table, const void *text, size_t bytes) {

@@ -22,6 +22,7 @@ GD_CHECKED gd_status gd__cu_driver_close(gd__cu_device *d);
 
 typedef struct gd__cu_facts {
     char name[128];      /* "NVIDIA H200"              */
+    char bus[32];        /* "0000:3b:00.0": of this host */
     int number, count;   /* which of how many          */
     int arch;            /* 90: compute capability 9.0 */
     size_t memory, free; /* bytes                      */
@@ -32,8 +33,9 @@ GD_CHECKED gd_status gd__cu_driver_facts(gd__cu_device *d, gd__cu_facts *out);
 /* cuDNN's view of the device as JSON, as tests/cuda/h200.json has it. owner: caller. */
 GD_CHECKED gd_status gd__cu_driver_properties(gd__cu_device *d, char **json);
 
-/* All convolution plans made so far as text, and those of rank 0 before plans are made: gd__dnn_export, gd__dnn_import. summary: as
- * gd__dnn_summary. */
+/* Whether convolution plans are timed from here on; all plans made so far as text, and those of rank 0 before plans are
+ * made: gd__dnn_times, gd__dnn_export, gd__dnn_import. summary: as gd__dnn_summary. */
+bool gd__cu_driver_times_plans(gd__cu_device *d);
 GD_CHECKED gd_status gd__cu_driver_plans(gd__cu_device *d, char **text);
 GD_CHECKED gd_status gd__cu_driver_take_plans(gd__cu_device *d, const void *text, size_t bytes);
 void gd__cu_driver_plans_summary(gd__cu_device *d, char out[128]);

@@ -268,7 +268,7 @@ static gd_status fetch(const char *from, size_t bytes, size_t k) {
     return copy_through(s, s->at, from + at, piece_of(bytes, at));
 }
 
-static gd_status get(void *host, const void *from, size_t bytes) {
+gd_status gd__cu_get(void *host, const void *from, size_t bytes) {
     stage *s;
     GD_TRY(fetch(from, bytes, 0));
     for (size_t at = 0, k = 0; at < bytes; at += STAGE_BYTES, k++) {
@@ -332,8 +332,9 @@ gd_status gd__cu_executor_open(gd__cu_device *d, gd__dnn_math f32_math, const gd
         .free = free_memory,
         .copy = copy,
         .put = gd__cu_put,
-        .get = get,
+        .get = gd__cu_get,
         .update = gd__cu_update,
+        .square_sums = gd__cu_square_sums,
         .replay_new = replay_new,
         .replay_start = replay_start,
         .replay_resume = replay_resume,

@@ -38,6 +38,8 @@ gd__cu_device *gd__cu_get_device(void);
 /* ---- between executor.c and update.c ---- */
 
 gd_status gd__cu_put(void *to, const void *host, size_t bytes);
+gd_status gd__cu_get(void *host, const void *from, size_t bytes);
+gd_status gd__cu_square_sums(const float *x, size_t count, double *out);
 gd_status gd__cu_update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average);
 /* What updates left on the device; nothing runs any more. */
 gd_status gd__cu_update_close(gd__cu_device *d);

@@ -1,6 +1,8 @@
 /* compute/cuda/optimizer.c -- see optimizer.h. */
 #include "compute/cuda/optimizer.h"
 
+#include "compute/exec.h"
+
 /* One element: d is the gradient, P, M, V, E stand for what is updated. */
 static const char *const rules[GD__CU_RULES] = {
     [GD__CU_ADAM] = "      M = u->b1 * M + u->rest1 * d;\n"
@@ -67,3 +69,38 @@ gd_status gd__cu_optimizer(gd__cu_kernels *k, gd__cu_rule rule, bool average, in
 }
 
 unsigned gd__cu_optimizer_grid(size_t count) { return (unsigned)((count + 4 * 256 - 1) / (4 * 256)); }
+
+/* ---- norms ---- */
+
+enum { LANES = 16, AT_ONCE = 8, BLOCKS = 256 / LANES };
+
+/* Squares of floats are exact in double, so only the order of the sums matters. Loads of a block's lanes lie side by side;
+ * AT_ONCE of them are under way before the first is added. */
+gd_status gd__cu_squares(gd__cu_kernels *k, int *index) {
+    gd__cu_text t = {0};
+    gd__cu_print(&t,
+                 "  const u64 count = *ARG(const u64, 0);\n  const float *const x = ARG(const float, 1);\n"
+                 "  double *const out = ARG(double, 2);\n  SHARED(double, lane, 256)\n"
+                 "  PHASE {\n    const u64 first = ((u64)BX * %d + TX / %d) * %d + TX %% %d;\n    double sum = 0;\n",
+                 BLOCKS, LANES, GD_SQUARES_BLOCK, LANES);
+    gd__cu_print(
+        &t,
+        "    for (u32 i = 0; i < %d; i += %d) {\n      float v[%d];\n      UNROLL\n"
+        "      for (u32 j = 0; j < %d; j++) {\n        const u64 at = first + (u64)(i + j) * %d;\n"
+        "        v[j] = at < count ? x[at] : 0;\n      }\n      UNROLL\n"
+        "      for (u32 j = 0; j < %d; j++) sum += (double)v[j] * v[j];\n    }\n    lane[TX] = sum;\n  }\n  SYNC\n",
+        GD_SQUARES_BLOCK / LANES, AT_ONCE, AT_ONCE, AT_ONCE, LANES, AT_ONCE);
+    gd__cu_print(&t,
+                 "  PHASE {\n    const u64 block = (u64)BX * %d + TX;\n    if (TX < %d && block * %d < count) {\n"
+                 "      double sum = 0;\n      for (u32 j = 0; j < %d; j++) sum += lane[TX * %d + j];\n"
+                 "      out[block] = sum;\n    }\n  }\n",
+                 BLOCKS, BLOCKS, GD_SQUARES_BLOCK, LANES, LANES);
+    gd_status st = gd__cu_kernels_add(k, GD__CU_SQUARES_ARGS, &t, index);
+    gd__cu_text_free(&t);
+    return st;
+}
+
+unsigned gd__cu_squares_grid(size_t count) {
+    const size_t each = (size_t)BLOCKS * GD_SQUARES_BLOCK;
+    return (unsigned)((count + each - 1) / each);
+}

@@ -4,17 +4,21 @@
 #include <stdio.h>
 
 #include "compute/cuda/driver.h"
+#include "compute/cuda/exchange.h"
 #include "compute/cuda/executor.h"
 #include "compute/cuda/nccl.h"
+#include "sources_id.h"
 
 static gd__cu_device *device; /* that is open */
 static int gpus;
+static char bus[32];
 
 static gd_status describe(gd__cu_device *d, char *text, size_t room) {
     gd__cu_facts f;
     char which[48] = "";
     GD_TRY(gd__cu_driver_facts(d, &f));
     gpus = f.count;
+    snprintf(bus, sizeof bus, "%s", f.bus);
     if (f.count > 1) snprintf(which, sizeof which, "GPU %d of %d, ", f.number, f.count);
     snprintf(text, room, "%s%s, %.0f GiB, capability %d.%d, CUDA %d.%d, cuDNN %zu.%zu", which, f.name,
              (double)f.memory / (1 << 30), f.arch / 10, f.arch % 10, f.driver / 1000, f.driver % 1000 / 10,
@@ -71,6 +75,8 @@ static gd_status close_device(void) {
 
 /* ---- plans ---- */
 
+static bool times_plans(void) { return device && gd__cu_driver_times_plans(device); }
+
 static gd_status plans(char **text) {
     if (!device) GD_FAIL(INTERNAL, "cuda: there is no device");
     return gd__cu_driver_plans(device, text);
@@ -87,20 +93,43 @@ static void plans_text(char *text, size_t room) {
     snprintf(text, room, "%s", summary);
 }
 
+/* ---- gradients ---- */
+
+static gd_status open_exchange(const gd_exchange_opts *o, gd_exchange **out) {
+    if (!device) GD_FAIL(INTERNAL, "cuda: there is no device");
+    return gd__cu_exchange_open(device, gd__cu_stream(), &gd__nccl, o, out);
+}
+
+static gd_status make_id(unsigned char id[GD_EXCHANGE_ID]) { return gd__nccl.make_id(id); }
+
+static const gd_exchanges exchanges = {make_id,
+                                       open_exchange,
+                                       gd__cu_exchange_alloc,
+                                       gd__cu_exchange_begin,
+                                       gd__cu_exchange_end,
+                                       gd__cu_exchange_journal,
+                                       gd__cu_exchange_same,
+                                       gd__cu_exchange_close};
+
 static int count(void) { return gpus; }
+static const char *bus_of(void) { return bus; }
 static void error(char *text, size_t room) { snprintf(text, room, "%s", gd_error_message()); }
 
 __attribute__((visibility("default"))) extern const gd_cuda_plugin gandist_cuda_plugin;
 const gd_cuda_plugin gandist_cuda_plugin = {
     .interface = GD_CUDA_PLUGIN_INTERFACE,
     .version = GANDIST_VERSION,
+    .sources = GD_SOURCES_ID,
     .probe = probe,
     .open = open_device,
     .gpus = count,
+    .bus = bus_of,
     .close = close_device,
     .error = error,
     .comms = &gd__nccl,
     .stream = gd__cu_stream,
+    .exchanges = &exchanges,
+    .times_plans = times_plans,
     .plans = plans,
     .take_plans = take_plans,
     .plans_text = plans_text,

@@ -1,8 +1,9 @@
 /* compute/cuda/plugin.h -- what libgandist_cuda.so offers, and who opens it may include: plain C, no CUDA.
  *
  * The plug-in is opened with dlopen (launch/plugin.c) and has its own copies of base/ and compute/: a status comes back
- * without its message, which `error` gives. It and the program must be of one version: interface and version are
- * compared before anything is called. One thread, the same for all calls but `probe`. */
+ * without its message, which `error` gives. Structs go from one copy to the other, so it and the program must be made of
+ * one version and of the same sources: interface, version and sources are compared before anything is called. One thread,
+ * the same for all calls but `probe`. */
 #ifndef GANDIST_COMPUTE_CUDA_PLUGIN_H
 #define GANDIST_COMPUTE_CUDA_PLUGIN_H
 
@@ -10,9 +11,10 @@
 #include <stddef.h>
 
 #include "compute/cuda/comm_device.h"
+#include "compute/exchange.h"
 #include "compute/exec.h"
 
-enum { GD_CUDA_PLUGIN_INTERFACE = 2 };
+enum { GD_CUDA_PLUGIN_INTERFACE = 3 };
 #define GD_CUDA_PLUGIN_FILE "libgandist_cuda.so"
 #define GD_CUDA_PLUGIN_SYMBOL "gandist_cuda_plugin" /* a gd_cuda_plugin */
 
@@ -26,6 +28,7 @@ typedef struct gd_cuda_open {
 typedef struct gd_cuda_plugin {
     int interface;       /* GD_CUDA_PLUGIN_INTERFACE; the members below belong to this number */
     const char *version; /* of gandist                                                        */
+    const char *sources; /* GD_SOURCES_ID of sources_id.h, which the build makes: base/, compute/, compute/cuda/ */
     /* Whether GPU number `device` works, and all that is needed beside it is there. text: what it is, in one line, or
      * what is missing and what to do. Leaves nothing open. */
     bool (*probe)(int device, char *text, size_t room);
@@ -33,17 +36,20 @@ typedef struct gd_cuda_plugin {
      * the GPU's number where there are several. Errors: UNSUP, CUDA, NOMEM, CANTCREAT, INTERNAL. */
     gd_status (*open)(const gd_cuda_open *o, const gd_executor **executor, char *text, size_t room);
     int (*gpus)(void); /* that CUDA shows, once one is open */
+    /* The bus address of the one that is open: two processes of a host with the same one share a GPU. */
+    const char *(*bus)(void);
     /* After all its programs are gone. Errors: CUDA. */
     gd_status (*close)(void);
     /* The message of the last status other than OK, of any function here, of the executor or of `comms`. */
     void (*error)(char *text, size_t room);
-    /* Sums over ranks on streams of the device (NCCL), and the stream that the executor's steps are put on. */
+    /* Sums over ranks on streams of the device (NCCL), the stream that the executor's steps are put on, and sums of gradients
+     * beside it, made of both. */
     const gd_device_comms *comms;
     void *(*stream)(void);
-    /* So that all ranks use the convolution plans that rank 0 has chosen (GANDIST_CUDA_TUNE: heuristic, timed, all): rank 0
-     * makes its programs, then hands on what plans gives; the others take it before they make theirs. Where all go by
-     * heuristics it changes nothing. *text: owner: caller, free. take_plans errors: DATA (damaged), CONFIG (another GPU model,
-     * cuDNN or other settings than rank 0's), and nothing is taken. plans_text: one line on where the plans came from. */
+    const gd_exchanges *exchanges;
+    /* Convolution plans, chosen by time or by heuristics (GANDIST_CUDA_TUNE), as gd_executor.measures, choices and take_choices have
+     * it. plans_text: one line on where those of this process came from; empty: nothing was timed. */
+    bool (*times_plans)(void);
     gd_status (*plans)(char **text);
     gd_status (*take_plans)(const void *text, size_t bytes);
     void (*plans_text)(char *text, size_t room);

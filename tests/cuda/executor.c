@@ -107,6 +107,27 @@ static void check_products(void) {
     }
 }
 
+/* Sums of squares of small whole numbers are exact in any order; room grows, and a smaller arena comes after a larger one. */
+static void check_squares(void) {
+    static float x[3 * GD_SQUARES_BLOCK + 32];
+    static const size_t counts[] = {64, 3 * GD_SQUARES_BLOCK + 32, GD_SQUARES_BLOCK, 0};
+    for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = (float)((int)(i % 7) - 3);
+    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
+        double out[5] = {-1, -1, -1, -1, -1};
+        void *at;
+        ops_need(cuda->alloc(sizeof x, &at), "memory");
+        ops_need(cuda->put(at, x, sizeof x), "put");
+        ops_need(cuda->square_sums(at, counts[k], out), "squares");
+        cuda->free(at);
+        for (size_t b = 0; b < 5; b++) {
+            double want = b * GD_SQUARES_BLOCK < counts[k] ? 0 : -1;
+            for (size_t i = b * GD_SQUARES_BLOCK; i < counts[k] && i < (b + 1) * GD_SQUARES_BLOCK; i++)
+                want += x[i] * x[i];
+            expect(out[b] == want, "squares", "another sum");
+        }
+    }
+}
+
 int main(int argc, char **argv) {
     int n;
     const family *list = families(&n);
@@ -117,6 +138,7 @@ int main(int argc, char **argv) {
         record_no_wide(device, math == GD__DNN_TF32);
         ops_need(gd__cu_executor_open(device, (gd__dnn_math)math, &cuda), "executor");
         if (argc < 2) check_products();
+        if (argc < 2) check_squares();
         for (int i = 0; i < n; i++)
             if (argc < 2 ? math == GD__DNN_F32 || i % 4 == 2 : !strcmp(list[i].name, argv[1])) check_family(&list[i]);
         ops_need(gd__cu_executor_close(), "close");

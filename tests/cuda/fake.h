@@ -4,7 +4,7 @@
  * waits for another rank's part of a collective (fake_nccl.c): that, and all behind it, is done by later calls.
  *
  * Its folder in GANDIST_CUDA_LIBRARIES makes any program use it. FAKE_CUDA=none has no GPU, FAKE_CUDA=old one of
- * capability 7.0, FAKE_CUDA=no-dnn one that cuDNN refuses. */
+ * capability 7.0, FAKE_CUDA=no-dnn one that cuDNN refuses. FAKE_BUS=2: the second GPU of the host. */
 #ifndef GANDIST_TESTS_CUDA_FAKE_H
 #define GANDIST_TESTS_CUDA_FAKE_H
 

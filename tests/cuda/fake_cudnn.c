@@ -2,7 +2,10 @@
  *
  * A descriptor knows the problem that was built into it so far. Engines, in the order of the heuristics: 0 has tensor cores, 1 rounds
  * nothing, 2 has tensor cores and adds in changing order, 3 and 4 are as 0 and 1, 5 needs too much workspace, 6 has no plans,
- * 7 plans that cannot run. What each takes on the device's clock, in microseconds: FAKE_DNN_TIMES="0:50,3:20"; else 100. */
+ * 7 plans that cannot run. What each takes on the device's clock, in microseconds: FAKE_DNN_TIMES="0:50,3:20"; else 100.
+ * FAKE_DNN_WRONG: the first number of every result is one too much. FAKE_DNN_REFUSES=3: no plan of that engine here (all: none).
+ * FAKE_DNN_NUMBER, FAKE_DNN_MODEL: which GPU it is, and of which kind. FAKE_DNN_LOG: "engine 3" is added to the file of this name and
+ * ".RANK" when an engine first runs. */
 #include <cudnn_graph.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -85,7 +88,9 @@ cudnnStatus_t cudnnBackendDestroyDescriptor(cudnnBackendDescriptor_t at) {
 cudnnStatus_t cudnnBackendFinalize(cudnnBackendDescriptor_t at) {
     MAY_FAIL;
     fake_desc *d = at;
-    if (d->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR && d->engine == PLANLESS) return CUDNN_STATUS_NOT_SUPPORTED;
+    const char *refuses = getenv("FAKE_DNN_REFUSES");
+    bool none = d->engine == PLANLESS || (refuses && (!strcmp(refuses, "all") || d->engine == atoi(refuses)));
+    if (d->type == CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR && none) return CUDNN_STATUS_NOT_SUPPORTED;
     d->final = true;
     return CUDNN_STATUS_SUCCESS;
 }
@@ -222,16 +227,30 @@ static int64_t give_behaviour_notes(const fake_desc *d, void *out) {
     return 1;
 }
 
+static const char *setting(const char *name, const char *otherwise) {
+    const char *is = getenv(name);
+    return is && *is ? is : otherwise;
+}
+
+static void describe_device(char *text, size_t room) {
+    const char *number = setting("FAKE_DNN_NUMBER", "0");
+    snprintf(text, room, "{\"cudaDeviceId\": %s, \"deviceName\": \"%s\", \"pciDeviceId\": %s}", number,
+             setting("FAKE_DNN_MODEL", "fake GPU"), number);
+}
+
 cudnnStatus_t cudnnBackendGetAttribute(cudnnBackendDescriptor_t at, cudnnBackendAttributeName_t name,
                                        cudnnBackendAttributeType_t type, int64_t room, int64_t *count, void *out) {
     const fake_desc *d = at;
-    char text[320] = "{\"deviceName\": \"fake GPU\"}";
+    char text[320];
     int64_t workspace = d->engine == HUNGRY ? (int64_t)1 << 40 : WORKSPACE;
     (void)type;
     MAY_FAIL;
     *count = 1;
     switch (name) {
-    case CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION: *count = copy_text(text, room, out); break;
+    case CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION:
+        describe_device(text, sizeof text);
+        *count = copy_text(text, room, out);
+        break;
     case CUDNN_ATTR_EXECUTION_PLAN_JSON_REPRESENTATION:
         write_plan(d, text, sizeof text);
         *count = copy_text(text, room, out);
@@ -263,12 +282,35 @@ static double microseconds(int64_t engine) {
     return 100;
 }
 
+/* That an engine ran, once a process. */
+static void note_engine(int64_t engine) {
+    static unsigned noted;
+    const char *log = getenv("FAKE_DNN_LOG");
+    char path[4096];
+    if (!log || noted >> engine & 1) return;
+    noted |= 1u << engine;
+    snprintf(path, sizeof path, "%s.%s", log, setting("OMPI_COMM_WORLD_RANK", "0"));
+    FILE *f = fopen(path, "a");
+    if (!f) return;
+    fprintf(f, "engine %lld\n", (long long)engine);
+    fclose(f);
+}
+
+static void spoil(const fake_desc *plan, const fake_work *w) {
+    void *result = w->arg[plan->c.op == GD_OP_CONV ? 2 : plan->c.op == GD_OP_CONV_DX ? 0 : 1];
+    if (plan->c.math == GD__DNN_BF16 && !plan->c.wide) *(uint16_t *)result ^= 0x4000;
+    else *(float *)result += 1;
+}
+
 static bool run_plan(fake_work *w) {
     fake_desc *plan = w->what;
+    note_engine(plan->engine);
     fake_pass(microseconds(plan->engine));
     if (!plan->conv && record_conv_new(&plan->c, &plan->conv) != GD_OK) return false;
     memset(w->arg[3], 0xab, WORKSPACE);
-    return record_conv_run(plan->conv, w->arg[0], w->arg[1], w->arg[2]) == GD_OK;
+    if (record_conv_run(plan->conv, w->arg[0], w->arg[1], w->arg[2]) != GD_OK) return false;
+    if (getenv("FAKE_DNN_WRONG")) spoil(plan, w);
+    return true;
 }
 
 cudnnStatus_t cudnnBackendExecute(cudnnHandle_t h, cudnnBackendDescriptor_t plan, cudnnBackendDescriptor_t pack) {

@@ -1,5 +1,6 @@
 /* tests/cuda/fake_driver.c -- libcuda on the host. See fake.h. */
 #include <cuda.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -112,6 +113,15 @@ CUresult cuDeviceGetName(char *name, int room, CUdevice device) {
     MAY_FAIL;
     (void)device;
     strncpy(name, "fake GPU", (size_t)room);
+    return CUDA_SUCCESS;
+}
+
+/* FAKE_BUS: the number of the GPU among those of the host. */
+CUresult cuDeviceGetPCIBusId(char *text, int room, CUdevice device) {
+    const char *bus = getenv("FAKE_BUS");
+    MAY_FAIL;
+    (void)device;
+    snprintf(text, (size_t)room, "0000:%02d:00.0", bus ? atoi(bus) : 1);
     return CUDA_SUCCESS;
 }
 

@@ -1,7 +1,7 @@
 /* tests/cuda/fake_nccl.c -- NCCL between processes of one host: a communicator is a file that all map. See fake.h.
  *
  * As the real one it never compares what ranks do: collectives that do not fit wait for ever, and so do those of a rank that
- * is gone. FAKE_NCCL: old (2.18.5), never (communicators are never complete), async (the third collective makes the
+ * is gone. FAKE_NCCL: old (2.18.5), newer (2.29.7), wrong (a number of every sum is one too much), stuck (this rank does its part of two collectives of each communicator), never (communicators are never complete), async (the third collective makes the
  * communicator fail), notice (a rank whose process is gone is an error of all others), no-register (memory cannot be). */
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -59,7 +59,7 @@ int ncclGetVersion(int *version);
 
 int ncclGetVersion(int *version) {
     MAY_FAIL;
-    *version = mode("old") ? 21805 : 22809;
+    *version = mode("old") ? 21805 : mode("newer") ? 22907 : 22809;
     return GD__NCCL_SUCCESS;
 }
 
@@ -238,6 +238,7 @@ static bool all_there(fake_work *w) {
     comm *c = w->what;
     const head mine = head_of(w);
     if (c->aborted) return true;
+    if (mode("stuck") && c->begun >= 2) return false;
     if (!w->arg[5] && !begin(c, w)) return false;
     uint64_t n = (uint64_t)(uintptr_t)w->arg[5] - 1;
     for (int r = 0; r < c->size; r++) {
@@ -248,12 +249,17 @@ static bool all_there(fake_work *w) {
     return true;
 }
 
+/* In the order of dist/tree.h, as sums on the host have it: trainings by either way can be compared to the bit. */
+static float sum_of(const comm *c, int slot, size_t at, int first, int n) {
+    int half = 1;
+    if (n == 1) return c->at->data[slot][first][at];
+    while (2 * half < n) half *= 2;
+    return sum_of(c, slot, at, first, half) + sum_of(c, slot, at, first + half, n - half);
+}
+
 static void sum(const comm *c, int slot, size_t from, size_t count, float *out) {
-    for (size_t i = 0; i < count; i++) {
-        float s = 0;
-        for (int r = 0; r < c->size; r++) s += c->at->data[slot][r][from + i];
-        out[i] = s;
-    }
+    for (size_t i = 0; i < count; i++) out[i] = sum_of(c, slot, from + i, 0, c->size);
+    if (mode("wrong")) out[count / 2] += 1;
 }
 
 static bool exchange(fake_work *w) {

@@ -34,12 +34,29 @@ GANDIST_GPU_STAGES="ops parity nccl ranks $train repeat" GANDIST_GPU_STEPS=10 GA
 expect "the fake GPU" 0 "parity .*pass .*6 steps, 0 failures" $?
 also "ops" "ops .*pass .*programs, 0 failures"
 also "ops' table" "^conv_dw "
-also "nccl" "nccl .*pass .*NCCL 22809, 1 rank, 2 communicators, 4 collectives eager and captured, 0 wrong"
+also "nccl" "nccl .*pass .*NCCL 22809, 1 rank, 2 communicators, 4 collectives eager and captured, exchanges, 0 wrong"
 also "ranks" "ranks .*pass .*1, 2 and 4 ranks end in state_hash "
 [ -z "$train" ] || also "train" "train .*pass .*1 variants, 10 steps each, 0 too far or failed"
 also "repeat" "repeat .*pass .*6 steps, 0 failures, compared with the start before"
 grep -q 'fake GPU' "$tmp/fake/device.json" || { echo "FAIL no properties"; failed=1; }
 [ "$(grep -c '"result":"pass"' "$tmp/fake/results.jsonl")" = $((6 + ${#train} / 5)) ] || { echo "FAIL results.jsonl:" && cat "$tmp/fake/results.jsonl" && failed=1; }
+
+# ---- what fails of ops and nccl: a failure of the stage and of the whole, and its words in the table ----
+fails() { # name of the case, stage, wanted words, environment
+    local name=$1 which=$2 words=$3 log=$tmp/fails-$RANDOM
+    shift 3
+    env GANDIST_GPU_STAGES="$which" "$@" bash "$run" "$log" > "$tmp/log" 2>&1
+    expect "$name" 1 "^$which .*FAIL .*$words" $?
+    grep -q "\"stage\":\"$which\",\"result\":\"FAIL\"" "$log/results.jsonl" || { echo "FAIL $name: no JSON line" && failed=1; }
+}
+fails "a convolution that is wrong" ops "programs, [1-9][0-9]* failures" FAKE_DNN_WRONG=1
+fails "no case of that name" ops "0 programs, 0 failures" GANDIST_GPU_CASES=nothing
+fails "no plan" ops "cuDNN 91900 has no plan for" FAKE_DNN_REFUSES=all
+fails "a sum that is wrong" nccl "[1-9][0-9]* wrong" FAKE_NCCL=wrong
+fails "a communicator that fails" nccl "communicator G, rank 0 of 1: .*a cable was pulled" FAKE_NCCL=async
+fails "a collective that never ends" nccl "did not end within 20 s" FAKE_NCCL=stuck
+GANDIST_GPU_STAGES=nccl FAKE_NCCL=old bash "$run" "$tmp/old-nccl" > "$tmp/log" 2>&1
+expect "an old NCCL is skipped" 0 "^nccl .*skip .*version 2.18.5; expected" $?
 
 # ---- the programs that need a GPU, with this one in place of gandist: it does what FAKE_GANDIST says ----
 bin=$tmp/programs

@@ -164,6 +164,7 @@ int main(int argc, char **argv) {
     for (int rule = 0; rule < GD__CU_RULES; rule++)
         for (int average = 0; average < 2; average++)
             need(gd__cu_optimizer(&optimisers, (gd__cu_rule)rule, average, &index), "optimiser");
+    need(gd__cu_squares(&optimisers, &index), "sums of squares");
     snprintf(folder, sizeof folder, "%s/cubins", tmp ? tmp : "/tmp");
     check_cache(&optimisers.list[0], folder);
     check_errors(c);

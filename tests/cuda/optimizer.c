@@ -1,4 +1,5 @@
 /* tests/cuda/optimizer.c -- the kernels of the flat optimisers against dist/optimizer.c, bit for bit. */
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +8,7 @@
 #include "base/rng.h"
 #include "compute/cuda/kernel.h"
 #include "compute/cuda/optimizer.h"
+#include "compute/exec.h"
 #include "dist/optimizer.h"
 #include "shim.h"
 
@@ -74,6 +76,37 @@ static int check(const char *name, gd__cu_rule rule, const gd_optimizer_spec *s,
     return !good;
 }
 
+/* Sums of squares: few blocks, the last one short, many; and what is not finite. */
+static int check_squares(size_t count, float special) {
+    static float x[40 * GD_SQUARES_BLOCK];
+    double want[41] = {0}, got[41];
+    gd__cu_kernels k = {0};
+    int index;
+    uint64_t number = count;
+    const gd_rng r = {3, GD_PURPOSE_TEST, 1};
+    if (gd__cu_squares(&k, &index) != GD_OK) return 1;
+    shim_collect(&k);
+    gd_rng_normal(&r, 99, 0, sizeof x / sizeof *x, x); /* what is behind count must not be seen */
+    if (special != 0) x[count / 3] = special;
+    int bad = 0;
+    for (int turn = 0; turn < 2; turn++) {
+        void *arg[GD__CU_SQUARES_ARGS] = {&number, x, got};
+        for (int i = 0; i < 41; i++) got[i] = -1;
+        memset(want, 0, sizeof want);
+        gd_square_sums(x, 0, count, want);
+        shim_reverse(turn);
+        shim_run(shim_find(k.list[index].name), gd__cu_squares_grid(count), arg);
+        size_t n = (count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK;
+        for (size_t i = 0; i < 41; i++)
+            bad += i >= n               ? got[i] != -1
+                   : special == special ? memcmp(&got[i], &want[i], 8) != 0
+                                        : (got[i] == got[i]) != (want[i] == want[i]);
+    }
+    printf("squares of %zu%s: %s\n", count, special != 0 ? ", one special" : "", bad ? "FAIL" : "ok");
+    gd__cu_kernels_free(&k);
+    return bad != 0;
+}
+
 int main(void) {
     const gd_optimizer_spec adam = {
         .kind = GD_ADAM, .lr = 2e-3, .beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
@@ -89,5 +122,12 @@ int main(void) {
             failed += check("momentum", GD__CU_MOMENTUM, &moment, 0.5 * clip, average);
             failed += check("sgd", GD__CU_SGD, &sgd, 0.5 * clip, average);
         }
+    const size_t block = GD_SQUARES_BLOCK,
+                 counts[] = {16, block, block + 16, 16 * block - 16, 16 * block, 17 * block, 39 * block + 48};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) failed += check_squares(counts[i], 0);
+    failed += check_squares(39 * block, INFINITY);
+    failed += check_squares(39 * block, NAN);
+    failed += check_squares(39 * block, 3e38f);
+    failed += check_squares(39 * block, 1e-40f);
     return failed != 0;
 }

@@ -292,6 +292,56 @@ static void check_foreign(void) {
     free(text);
 }
 
+/* What tells one GPU from the next of its kind makes no difference; another kind does, and so does an engine that is not there. */
+static void check_unequal_devices(void) {
+    gd__dnn_plan p;
+    char *text;
+    times("0:50,3:20");
+    gd__dnn *d = open_dnn(GD__DNN_TIMED, false, false);
+    expect(gd__dnn_times(d) && engine_of(d, &problem, &p) == 3, "rank 0 times");
+    ops_need(gd__dnn_export(d, &text), "export");
+    gd__dnn_close(d);
+    setenv("FAKE_DNN_NUMBER", "5", 1);
+    d = importer(text, GD_OK, NULL, "the next GPU of one kind takes its choices");
+    expect(!gd__dnn_times(d) && engine_of(d, &problem, &p) == 3 && p.imported, "and makes the same plan");
+    gd__dnn_close(d);
+    setenv("FAKE_DNN_MODEL", "another GPU", 1);
+    gd__dnn_close(importer(text, GD_CONFIG, "one GPU model and one cuDNN on all ranks", "another kind does not"));
+    unsetenv("FAKE_DNN_MODEL");
+    unsetenv("FAKE_DNN_NUMBER");
+    setenv("FAKE_DNN_REFUSES", "3", 1);
+    d = importer(text, GD_OK, NULL, "an engine that is not there is not noticed yet");
+    int before = ran();
+    gd_status st = gd__dnn_make(d, "generator/up3", &problem, &p);
+    const char *m = gd_error_message();
+    expect(st == GD_UNSUP && strstr(m, "generator/up3: cuDNN 91900 has no plan for conv bf16 x[2,8,8,8]") &&
+               strstr(m, "by engine 3, which rank 0 has chosen") && strstr(m, "GANDIST_CUDA_TUNE=heuristic") &&
+               ran() == before,
+           "but when its plan is made: layer, problem, engine, what to do");
+    printf("  %s\n", m);
+    gd__dnn_close(d);
+    unsetenv("FAKE_DNN_REFUSES");
+    free(text);
+}
+
+/* All ranks by heuristics: there is nothing to hand on, and what comes from one that times none turns timing off. */
+static void check_heuristics(void) {
+    gd__dnn_plan p;
+    char *text, summary[128];
+    times("0:50,3:20");
+    gd__dnn *d = open_dnn(GD__DNN_HEURISTIC, false, false);
+    engine_of(d, &problem, &p);
+    ops_need(gd__dnn_export(d, &text), "export");
+    gd__dnn_summary(d, summary);
+    expect(!gd__dnn_times(d) && !strcmp(text, "[]") && !*summary, "heuristics hand nothing on");
+    gd__dnn_close(d);
+    d = importer(text, GD_OK, NULL, "a rank that would time takes that");
+    int before = ran();
+    expect(!gd__dnn_times(d) && engine_of(d, &problem, &p) == 0 && ran() == before, "and goes by heuristics, too");
+    gd__dnn_close(d);
+    free(text);
+}
+
 /* ---- every call fails once ---- */
 
 static void check_failing_calls(void) {
@@ -335,6 +385,8 @@ int main(int argc, char **argv) {
     check_damage();
     check_ranks();
     check_foreign();
+    check_unequal_devices();
+    check_heuristics();
     check_failing_calls();
     expect(live() == 0, "nothing is left");
     printf("%d failures\n", failures);

@@ -105,6 +105,80 @@ static void overlap_does(void) {
     }
 }
 
+/* Gradients that are summed where they are: every variant, with and without overlap, gives the bytes of sums on the host, and all
+ * updates are by such sums. */
+static void sums_there_do(void) {
+    for (int v = 0; v < MORE + VARIANTS; v++) {
+        for (int overlap = 0; overlap < 2; overlap++) {
+            gd_train_config c = variant_at(v)->config();
+            c.overlap = overlap;
+            c.exchanges = far_exchanges(comm);
+            far_take_counts();
+            expect_equal(c, *variant_at(v)->data, FAR_ALL, variant_at(v)->name);
+            EXPECT(!far_open_exchanges() && !far_aborted);
+        }
+    }
+}
+
+/* Who sums on the host all the same, and that the others do not: rounds, and the words. */
+static void where_sums_are_made(void) {
+    for (int what = 0; what < 4; what++) {
+        static const char *const words[] = {NULL, "numerics.shards", "optimizer.shard", "the device has none"};
+        gd_train_config c = base_config();
+        c.executor = far_executor(FAR_ALL);
+        c.exchanges = what == 3 ? NULL : far_exchanges(comm);
+        c.shards = what == 1 ? 4 : 0;
+        c.shard_optimizer = what == 2;
+        const char *why = gd_train_exchanges(&c, size);
+        if (size == 1) EXPECT(!strcmp(why, "there is one rank"));
+        else EXPECT(words[what] ? strstr(why, words[what]) != NULL : !why);
+        far_take_counts();
+        train(&c, noise_data);
+        far_counts n = far_take_counts();
+        EXPECT(n.rounds == (size > 1 && !what ? n.updates : 0), "%d: %lld rounds", what, (long long)n.rounds);
+        EXPECT(what == 2 && size > 1 ? n.updates == 0 : n.updates == 2 * STEPS);
+    }
+}
+
+/* A round that fails ends the training with its words, and the exchange is aborted. On all ranks alike: whoever is alone would wait
+ * for MPI here. */
+static void fail_third_round(bool begin, gd_status code) {
+    gd_train_config c = base_config();
+    gd_train_hooks none = {0};
+    gd_trainer *t = NULL;
+    if (size == 1) return;
+    c.executor = far_executor(FAR_ALL);
+    c.exchanges = far_exchanges(comm);
+    EXPECT_OK(gd_trainer_new(comm, &c, noise_data, &none, &t));
+    far_fail_round(3, begin);
+    gd_status st = gd_trainer_run(t, STEPS);
+    EXPECT(st == code && strstr(gd_error_message(), "this round was told to fail"), "%s: %s", gd_status_name(st),
+           gd_error_message());
+    far_fail_round(0, false);
+    EXPECT_OK(gd_comm_ibcast_finish(comm)); /* of the next plan, into the trainer: a program would end here */
+    gd_trainer_free(t);
+    EXPECT(far_aborted && !far_open_exchanges());
+}
+static void a_sum_that_cannot_begin_ends_the_training(void) { fail_third_round(true, GD_NCCL); }
+static void a_sum_that_does_not_end_does(void) { fail_third_round(false, GD_TIMEOUT); }
+
+/* Ranks that sum different gradients are found when replicas are compared. */
+static void sums_are_compared(void) {
+    gd_train_config c = base_config();
+    gd_train_hooks none = {0};
+    gd_trainer *t = NULL;
+    if (size == 1) return;
+    c.executor = far_executor(FAR_ALL);
+    c.exchanges = far_exchanges(comm);
+    EXPECT_OK(gd_trainer_new(comm, &c, noise_data, &none, &t));
+    EXPECT_OK(gd_trainer_run(t, 2));
+    EXPECT_OK(gd__check_replicas(t));
+    if (rank == 1) EXPECT_OK(gd__begin_exchange(t, &t->group[GD_GROUP_D]));
+    EXPECT_ERROR(gd__check_replicas(t), INTERNAL, "ranks sum different gradients: rank 1 summed something else");
+    t->group[GD_GROUP_D].pending = rank == 1;
+    gd_trainer_free(t);
+}
+
 static void runs_are_replayed_unless_they_are_held(void) {
     gd_train_config c = base_config();
     c.executor = far_executor(FAR_ALL);
@@ -115,6 +189,32 @@ static void runs_are_replayed_unless_they_are_held(void) {
     c.overlap = true;
     train(&c, noise_data);
     EXPECT(far_take_counts().replays == (size == 1 ? 2 * STEPS : 0));
+}
+
+/* Bytes that come to the host in 20 steps, of which *params is one network pair's. */
+static int64_t got_of(far_can can, int64_t *params) {
+    gd_train_config c = base_config();
+    gd_train_hooks none = {0};
+    gd_trainer *t = NULL;
+    c.executor = far_executor(can);
+    c.check_every = 0;
+    EXPECT_OK(gd_trainer_new(comm, &c, noise_data, &none, &t));
+    *params = (int64_t)((t->group[0].count + t->group[1].count) * sizeof(float));
+    EXPECT_OK(gd_trainer_run(t, 2));
+    far_take_counts();
+    EXPECT_OK(gd_trainer_run(t, 22));
+    int64_t got = far_take_counts().got;
+    gd_trainer_free(t);
+    return got;
+}
+
+/* One rank's one shard has nothing to exchange: gradients stay, and their norm is made where they are. */
+static void gradients_stay_where_they_are(void) {
+    int64_t params, there = got_of(FAR_ALL, &params), here = got_of(FAR_REPLAYS, &params);
+    EXPECT(here >= 20 * params, "%lld of %lld", (long long)here, (long long)params);
+    if (size == 1)
+        EXPECT(there < here - 10 * params, "%lld, %lld, %lld", (long long)there, (long long)here, (long long)params);
+    else EXPECT(there >= 20 * params);
 }
 
 /* ---- what the host does with the state ---- */
@@ -251,6 +351,12 @@ int main(void) {
         RIG_TEST(every_variant_gives_the_same_bytes),
         RIG_TEST(shards_and_slices_do),
         RIG_TEST(overlap_does),
+        RIG_TEST(sums_there_do),
+        RIG_TEST(where_sums_are_made),
+        RIG_TEST(a_sum_that_cannot_begin_ends_the_training),
+        RIG_TEST(a_sum_that_does_not_end_does),
+        RIG_TEST(sums_are_compared),
+        RIG_TEST(gradients_stay_where_they_are),
         RIG_TEST(runs_are_replayed_unless_they_are_held),
         RIG_TEST(checkpoints_move),
         RIG_TEST(sickness_is_the_same),

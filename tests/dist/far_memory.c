@@ -3,6 +3,7 @@
 
 #include "dist/optimizer.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,13 @@ static gd_status update(const gd_update *u, float *p, const float *g, float *m, 
     return reach(false);
 }
 
+static gd_status square_sums(const float *x, size_t count, double *out) {
+    if (!is_far(x) || is_far(out)) GD_FAIL(INTERNAL, "far: sums of squares in the wrong memories");
+    GD_TRY(reach(true));
+    gd_square_sums(x, 0, count, out);
+    return reach(false);
+}
+
 /* ---- replay: the instance, started by another name ---- */
 
 static gd_status replay_new(const gd_program *p, gd_instance *i, void **replay) {
@@ -119,6 +127,112 @@ static gd_status replay_start(void *replay, const gd_run_args *a, gd_pause *paus
 static gd_status replay_resume(void *replay, gd_pause *pause) { return gd_instance_resume(replay, pause); }
 static void replay_free(void *replay) { (void)replay; }
 
+/* ---- sums over ranks ---- */
+
+struct gd_exchange {
+    int rank, size;
+    float *data; /* of the round under way */
+    size_t count;
+    float *before;
+    uint64_t rounds[2]; /* begun, and the sum of their counts */
+};
+
+static gd_comm *exchange_comm;
+static int fail_round, open_exchanges;
+static bool fail_begin;
+bool far_aborted;
+
+void far_fail_round(int round, bool begin) {
+    fail_round = round;
+    fail_begin = begin;
+}
+
+int far_open_exchanges(void) { return open_exchanges; }
+
+static gd_status make_id(unsigned char id[GD_EXCHANGE_ID]) {
+    memset(id, 42, GD_EXCHANGE_ID);
+    return GD_OK;
+}
+
+static gd_status open_exchange(const gd_exchange_opts *o, gd_exchange **out) {
+    for (int i = 0; i < GD_EXCHANGE_ID; i++)
+        if (o->id[i] != 42) GD_FAIL(USAGE, "far: this is no id of rank 0");
+    *out = calloc(1, sizeof **out);
+    if (!*out) GD_FAIL(NOMEM, "far: no memory");
+    (*out)->rank = o->rank;
+    (*out)->size = o->size;
+    open_exchanges++;
+    return GD_OK;
+}
+
+static gd_status exchange_alloc(gd_exchange *x, size_t bytes, void **out) {
+    (void)x;
+    GD_TRY(alloc(bytes, out));
+    far.live--; /* its mirror is not freed */
+    return GD_OK;
+}
+
+static gd_status begin_round(gd_exchange *x, float *data, size_t count) {
+    if (x->data || !is_far(data)) GD_FAIL(INTERNAL, "far: a round begins in another, or on the host");
+    if (fail_round && fail_begin && !--fail_round) GD_FAIL(NCCL, "far: this round was told to fail");
+    x->before = malloc(count * sizeof *data + 1);
+    if (!x->before) GD_FAIL(NOMEM, "far: no memory");
+    x->data = data;
+    x->count = count;
+    x->rounds[0]++;
+    x->rounds[1] += count;
+    far.counts.rounds++;
+    return move(x->before, data, count * sizeof *data, false, true);
+}
+
+static gd_status end_round(gd_exchange *x) {
+    float *data = x->data, *sum = malloc(x->count * sizeof *sum + 1);
+    size_t bytes = x->count * sizeof *data;
+    if (!data || !sum) GD_FAIL(INTERNAL, "far: no round is under way");
+    x->data = NULL;
+    gd_status st = move(sum, data, bytes, false, true);
+    if (st == GD_OK && memcmp(sum, x->before, bytes) != 0)
+        st = gd_raise(GD_INTERNAL, __FILE__, __LINE__, "far: gradients were touched");
+    if (st == GD_OK && fail_round && !fail_begin && !--fail_round)
+        st = gd_raise(GD_TIMEOUT, __FILE__, __LINE__, "far: this round was told to fail");
+    if (st == GD_OK) st = gd_comm_sum_f32(exchange_comm, sum, x->count);
+    if (st == GD_OK) st = move(data, sum, bytes, true, false);
+    free(x->before);
+    free(sum);
+    x->before = NULL;
+    return st;
+}
+
+static void exchange_journal(const gd_exchange *x, gd_exchange_journal *out) {
+    memset(out, 0, sizeof *out);
+    memcpy(out->bytes, x->rounds, sizeof x->rounds);
+}
+
+static bool exchange_same(const gd_exchange_journal *of_rank, int ranks, char *text, size_t room) {
+    for (int r = 1; r < ranks; r++) {
+        if (!memcmp(of_rank, &of_rank[r], sizeof *of_rank)) continue;
+        snprintf(text, room, "rank %d summed something else", r);
+        return false;
+    }
+    return true;
+}
+
+static gd_status close_exchange(gd_exchange *x, bool abort) {
+    far_aborted = abort;
+    if (x && x->data && !abort) GD_FAIL(INTERNAL, "far: an exchange is closed in the middle of a round");
+    open_exchanges -= x != NULL;
+    if (x) free(x->before);
+    free(x);
+    return GD_OK;
+}
+
+const gd_exchanges *far_exchanges(gd_comm *c) {
+    static const gd_exchanges table = {make_id,   open_exchange,    exchange_alloc, begin_round,
+                                       end_round, exchange_journal, exchange_same,  close_exchange};
+    exchange_comm = c;
+    return &table;
+}
+
 const gd_executor *far_executor(far_can can) {
     static gd_executor table[4];
     gd_executor *x = &table[can];
@@ -130,7 +244,10 @@ const gd_executor *far_executor(far_can can) {
     x->copy = copy;
     x->put = put;
     x->get = get;
-    if (can & FAR_UPDATES) x->update = update;
+    if (can & FAR_UPDATES) {
+        x->update = update;
+        x->square_sums = square_sums;
+    }
     if (!(can & FAR_REPLAYS)) return x;
     x->replay_new = replay_new;
     x->replay_start = replay_start;

@@ -1,5 +1,5 @@
 /* tests/gpu/nccl.c -- NCCL on the GPU that is here: a communicator of one rank for G and one for D, their collectives eager and captured,
- * with memory of NCCL's that is registered. Only one rank: NCCL refuses two on one GPU. Ends with 77 and the reason where
+ * with memory of NCCL's that is registered, and an exchange of gradients. Only one rank: NCCL refuses two on one GPU. Ends with 77 and the reason where
  * there is no GPU or no NCCL. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,6 +7,7 @@
 
 #include "../ops/harness.h"
 #include "compute/cuda/driver.h"
+#include "compute/cuda/exchange.h"
 #include "compute/cuda/nccl.h"
 
 enum { COUNT = 1 << 20, BYTES = COUNT * 4, LAUNCHES = 3 };
@@ -67,6 +68,29 @@ static int check(gd_device_comm *const c[2], float *const a[2]) {
     return wrong;
 }
 
+/* Rounds of an exchange beside the steps, as trainings have them: of one rank the gradients themselves. */
+static int check_exchange(void) {
+    unsigned char id[GD_EXCHANGE_ID];
+    const gd_exchange_opts o = {.name = "gradients", .size = 1, .id = id, .bucket = COUNT / 3, .seconds = 20};
+    gd_exchange *x;
+    void *at;
+    int wrong = 0;
+    ops_need(gd__nccl.make_id(id), "id");
+    ops_need(gd__cu_exchange_open(device, stream, &gd__nccl, &o, &x), "exchange");
+    ops_need(gd__cu_exchange_alloc(x, BYTES, &at), "alloc");
+    for (int round = 0; round < LAUNCHES; round++) {
+        send(at, round);
+        ops_need(gd__cu_exchange_begin(x, at, COUNT), "begin");
+        ops_need(gd__cu_exchange_end(x), "end");
+        memset(pinned, 0, BYTES);
+        ops_need(device->copy(device, stream, pinned, at, BYTES), "copy");
+        ops_need(device->stream_sync(device, stream), "sync");
+        for (int i = 0; i < COUNT; i++) wrong += pinned[i] != (float)(i % 1000 + round);
+    }
+    ops_need(gd__cu_exchange_close(x, false), "close");
+    return wrong;
+}
+
 int main(void) {
     const gd__cu_driver_opts o = {0};
     int version = 0;
@@ -87,9 +111,10 @@ int main(void) {
     for (int k = 0; k < 2; k++) ops_need(c[k]->alloc(c[k], BYTES, &a[k]), "alloc");
     int wrong = check(c, (float *const[2]){a[0], a[1]});
     for (int k = 0; k < 2; k++) ops_need(c[k]->close(c[k]), "close");
+    wrong += check_exchange();
     ops_need(device->free(device, host), "free");
     ops_need(device->stream_free(device, stream), "stream");
     ops_need(gd__cu_driver_close(device), "close");
-    printf("NCCL %d, 1 rank, 2 communicators, 4 collectives eager and captured, %d wrong\n", version, wrong);
+    printf("NCCL %d, 1 rank, 2 communicators, 4 collectives eager and captured, exchanges, %d wrong\n", version, wrong);
     return wrong != 0;
 }

@@ -154,8 +154,8 @@ static const effect effects[] = {
 };
 enum { EFFECTS = sizeof effects / sizeof *effects };
 
-/* Read by launch/ from the recipe itself: names of folders, sizes of sheets. */
-static const char *const elsewhere[] = {"name", "log.samples.n", "watchdog.limit", "watchdog.patience", "watchdog.factor"};
+/* Read by launch/ from the recipe itself: names of folders, sizes of sheets, how a GPU is opened. */
+static const char *const elsewhere[] = {"name", "log.samples.n", "numerics.tf32", "watchdog.limit", "watchdog.patience", "watchdog.factor"};
 // clang-format on
 
 /* ---- one recipe, set up and trained ---- */

@@ -311,6 +311,8 @@ static void only_what_decides_is_in_the_fingerprint(void **state) {
         {"optimizer.d.betas=[0.5, 0.9]", true},
         {"ema.decay=0.5", true},
         {"numerics.precision=bf16", true},
+        {"numerics.tf32=true", true},
+        {"numerics.tf32=false", false} /* the default */,
         {"numerics.shards=2", true},
         {"numerics.kernels=direct", true},
         {"numerics.kernels=rule", false} /* the default */,

@@ -1,0 +1,18 @@
+# cmake -DOUT=file.h -DROOT=folder -DFILES="a.h;b.c" -P SourcesId.cmake: GD_SOURCES_ID, 16 hexadecimal digits that follow from the names
+# and the content of the files, in any order of them. Written only where it differs from what is there.
+list(SORT FILES)
+set(all "")
+foreach(name IN LISTS FILES)
+  file(SHA256 ${ROOT}/${name} hash)
+  string(APPEND all "${name} ${hash}\n")
+endforeach()
+string(SHA256 id "${all}")
+string(SUBSTRING ${id} 0 16 id)
+set(text "#define GD_SOURCES_ID \"${id}\"\n")
+set(is "")
+if(EXISTS ${OUT})
+  file(READ ${OUT} is)
+endif()
+if(NOT is STREQUAL text)
+  file(WRITE ${OUT} "${text}")
+endif()

@@ -1,0 +1,52 @@
+/* compute/exchange.h -- sums of gradients over ranks where programs are: what a device may offer beside its executor (NCCL between GPUs).
+ *
+ * gd_exchanges is a provider, gd_exchange the sums of one network. A round goes on beside the executor's steps: begun behind
+ * all steps so far, and those after its end see the sums. All ranks do the same rounds in the same order, of equal counts.
+ * The order of additions is the provider's: replicas get the same bits, another number of ranks or of GPUs a host does not.
+ * One thread, the executor's. */
+#ifndef GANDIST_COMPUTE_EXCHANGE_H
+#define GANDIST_COMPUTE_EXCHANGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/status.h"
+
+enum { GD_EXCHANGE_ID = 160, GD_EXCHANGE_JOURNAL = 1056 };
+
+typedef struct gd_exchange gd_exchange;
+typedef struct gd_exchange_opts {
+    const char *name;        /* "gradients of G", for messages                              */
+    int rank, size;
+    const unsigned char *id; /* of rank 0's make_id; one an exchange                        */
+    size_t bucket;           /* floats that travel together, 0: 1 Mi                        */
+    double open_seconds;     /* until all ranks have to be there; 0: 120                    */
+    double seconds;          /* from the end of the steps before until a round is done; 0: 300 */
+    void (*idle)(void *ctx); /* called now and then while something is waited for           */
+    void *ctx;
+} gd_exchange_opts;
+
+typedef struct gd_exchange_journal { /* which sums a rank has asked for: plain bytes, to be gathered */
+    _Alignas(8) unsigned char bytes[GD_EXCHANGE_JOURNAL];
+} gd_exchange_journal;
+
+typedef struct gd_exchanges { /* every entry is there. Errors of all: NCCL, CUDA, TIMEOUT, INTERNAL (out of order) */
+    /* On rank 0, to be handed to all. */
+    gd_status (*make_id)(unsigned char id[GD_EXCHANGE_ID]);
+    /* Collective. Errors besides: UNSUP, USAGE (versions differ), NOMEM; then nothing is left. *out: owner: caller. */
+    gd_status (*open)(const gd_exchange_opts *o, gd_exchange **out);
+    /* Memory of the device that sums are fastest in; every rank as much, in the same order. Until close. */
+    gd_status (*alloc)(gd_exchange *x, size_t bytes, void **out);
+    /* count floats of such memory, behind all steps so far; nobody touches them until the end. At once. */
+    gd_status (*begin)(gd_exchange *x, float *data, size_t count);
+    /* Waits for the round. What it does not survive ends the exchange on this rank: only close is of use then. */
+    gd_status (*end)(gd_exchange *x);
+    void (*journal)(const gd_exchange *x, gd_exchange_journal *out);
+    /* Whether all ranks asked for the same. false: text says the first difference, and of whom. */
+    bool (*same)(const gd_exchange_journal *of_rank, int ranks, char *text, size_t room);
+    /* Together with all ranks, with no round under way; or (abort) at once, whatever is under way, as every rank then must. x is
+     * gone, whatever comes back. NULL is fine. */
+    gd_status (*close)(gd_exchange *x, bool abort);
+} gd_exchanges;
+
+#endif

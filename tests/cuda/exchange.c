@@ -1,0 +1,310 @@
+/* tests/cuda/exchange.c -- sums of gradients beside the steps (compute/cuda/exchange.h) on the stand-in device, for 1, 2 and 4 simulated
+ * ranks: done right, nothing is out of order and nothing is left; one mistake at a time is found; and what fails ends in an abort. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "compute/cuda/exchange.h"
+#include "record.h"
+
+enum { COUNT = 1000, BYTES = COUNT * 4, BUCKET = 300, ROUNDS = 3, GROUPS = 2 };
+
+/* One rank: the executor's stream, two networks. */
+typedef struct rig {
+    gd__cu_device *d;
+    int rank, ranks;
+    void *steps, *other; /* stream; memory of the device */
+    gd_exchange *x[GROUPS];
+    float *grad[GROUPS];
+} rig;
+
+#define DO(call)                                                                                                       \
+    do {                                                                                                               \
+        gd_status st_ = (call);                                                                                        \
+        if (st_ != GD_OK) return st_;                                                                                  \
+    } while (0)
+
+/* A step that makes gradients, one that uses them, and one that does neither. */
+static gd_status make(rig *r, int g) { return r->d->copy(r->d, r->steps, r->grad[g], r->other, BYTES); }
+static gd_status use(rig *r, int g) { return r->d->copy(r->d, r->steps, r->other, r->grad[g], BYTES); }
+static gd_status begin(rig *r, int g) { return gd__cu_exchange_begin(r->x[g], r->grad[g], COUNT); }
+static gd_status end(rig *r, int g) { return gd__cu_exchange_end(r->x[g]); }
+
+static gd_status open_group(rig *r, int g, size_t bucket) {
+    const gd_exchange_opts o = {.name = g ? "D" : "G", .rank = r->rank, .size = r->ranks, .bucket = bucket};
+    void *at;
+    DO(gd__cu_exchange_on(r->d, r->steps, record_comm(r->d, g, r->rank), &o, &r->x[g]));
+    DO(gd__cu_exchange_alloc(r->x[g], BYTES, &at));
+    r->grad[g] = at;
+    return GD_OK;
+}
+
+static gd_status open_rank(rig *r, size_t bucket) {
+    void *pinned;
+    record_rank(r->d, r->rank);
+    DO(r->d->stream_new(r->d, false, &r->steps));
+    DO(r->d->alloc(r->d, BYTES, &r->other));
+    DO(r->d->alloc_host(r->d, BYTES, &pinned));
+    DO(r->d->host(r->d, pinned, BYTES, true));
+    memset(pinned, 0, BYTES);
+    DO(r->d->copy(r->d, r->steps, r->other, pinned, BYTES));
+    DO(r->d->stream_sync(r->d, r->steps));
+    DO(r->d->free(r->d, pinned));
+    for (int g = 0; g < GROUPS; g++) DO(open_group(r, g, bucket));
+    return GD_OK;
+}
+
+static gd_status close_rank(rig *r, bool abort) {
+    DO(r->d->stream_sync(r->d, r->steps));
+    for (int g = 0; g < GROUPS; g++) {
+        gd_exchange *x = r->x[g];
+        r->x[g] = NULL;
+        DO(gd__cu_exchange_close(x, abort));
+    }
+    DO(r->d->free(r->d, r->other));
+    return r->d->stream_free(r->d, r->steps);
+}
+
+/* ---- what a rank does ---- */
+
+/* D's round goes on while G's gradients are made, as with overlap; then both are used. */
+static gd_status right(rig *r) {
+    for (int k = 0; k < ROUNDS; k++) {
+        DO(make(r, 1));
+        DO(begin(r, 1));
+        DO(make(r, 0));
+        DO(end(r, 1));
+        DO(use(r, 1));
+        DO(begin(r, 0));
+        DO(end(r, 0));
+        DO(use(r, 0));
+    }
+    return GD_OK;
+}
+
+static gd_status written_meanwhile(rig *r) {
+    DO(make(r, 0));
+    DO(begin(r, 0));
+    DO(make(r, 0));
+    return end(r, 0);
+}
+
+static gd_status used_too_early(rig *r) {
+    DO(make(r, 0));
+    DO(begin(r, 0));
+    DO(use(r, 0));
+    return end(r, 0);
+}
+
+static gd_status freed_meanwhile(rig *r) {
+    DO(make(r, 0));
+    DO(begin(r, 0));
+    DO(r->d->free(r->d, r->grad[0]));
+    return end(r, 0);
+}
+
+static gd_status begun_in_capture(rig *r) {
+    void *graph = NULL;
+    DO(make(r, 0));
+    DO(r->d->capture(r->d, r->steps));
+    DO(begin(r, 0));
+    gd_status st = r->d->capture_end(r->d, r->steps, &graph);
+    if (st != GD_OK && graph) (void)r->d->graph_free(r->d, graph);
+    return st;
+}
+
+static gd_status ended_in_capture(rig *r) {
+    DO(make(r, 0));
+    DO(begin(r, 0));
+    DO(r->d->capture(r->d, r->steps));
+    return end(r, 0);
+}
+
+static gd_status opened_in_capture(rig *r) {
+    void *at;
+    DO(r->d->capture(r->d, r->steps));
+    return gd__cu_exchange_alloc(r->x[0], BYTES, &at);
+}
+
+static gd_status round_in_a_round(rig *r) {
+    DO(make(r, 0));
+    DO(begin(r, 0));
+    return begin(r, 0);
+}
+
+static gd_status end_without_a_round(rig *r) { return end(r, 0); }
+
+static gd_status other_order(rig *r) {
+    for (int k = 0; k < GROUPS; k++) {
+        int g = r->rank == r->ranks - 1 ? 1 - k : k;
+        DO(make(r, g));
+        DO(begin(r, g));
+        DO(end(r, g));
+    }
+    return GD_OK;
+}
+
+static gd_status one_round_less(rig *r) {
+    DO(right(r));
+    if (r->rank == r->ranks - 1) return GD_OK;
+    DO(begin(r, 0));
+    return end(r, 0);
+}
+
+static gd_status other_buckets(rig *r) { return right(r); }
+
+/* ---- journals ---- */
+
+static gd_status compare_journals(const rig *all, int ranks) {
+    gd_exchange_journal j[8];
+    char text[256] = "";
+    for (int g = 0; g < GROUPS; g++) {
+        for (int k = 0; k < ranks; k++) gd__cu_exchange_journal(all[k].x[g], &j[k]);
+        if (!gd__cu_exchange_same(j, ranks, text, sizeof text)) GD_FAIL(INTERNAL, "journals: %s", text);
+    }
+    return GD_OK;
+}
+
+/* ---- all ranks, one after another ---- */
+
+typedef struct test {
+    const char *name;
+    gd_status (*work)(rig *r);
+    const char *found; /* in the message; NULL: it is right */
+    int ranks;         /* at least so many */
+} test;
+
+static gd_status run_ranks(gd__cu_device *d, const test *t, rig *all, int ranks) {
+    for (int k = 0; k < ranks; k++) {
+        bool odd = t->work == other_buckets && k == ranks - 1;
+        all[k] = (rig){.d = d, .rank = k, .ranks = ranks};
+        DO(open_rank(&all[k], odd ? BUCKET / 2 : BUCKET));
+        DO(t->work(&all[k]));
+    }
+    return compare_journals(all, ranks);
+}
+
+static int run(const test *t, int ranks) {
+    static rig all[8];
+    gd_error why;
+    gd__cu_device *d = record_new(ranks);
+    memset(all, 0, sizeof all);
+    gd_status st = run_ranks(d, t, all, ranks);
+    gd_error_save(st, &why);
+    for (int k = 0; k < ranks && st == GD_OK; k++) {
+        st = close_rank(&all[k], false);
+        gd_error_save(st, &why);
+    }
+    for (int k = 0; k < ranks; k++) /* after a mistake: whatever they say */
+        for (int g = 0; g < GROUPS; g++) (void)gd__cu_exchange_close(all[k].x[g], true);
+    gd_status last = record_end(d);
+    if (st != GD_OK) (void)gd_error_restore(&why);
+    else st = last;
+    bool good = t->found ? st != GD_OK && strstr(gd_error_message(), t->found) : st == GD_OK;
+    printf("%-40s %d ranks %s  %s\n", t->name, ranks, good ? "ok" : "FAIL", st == GD_OK ? "" : gd_error_message());
+    return !good;
+}
+
+/* ---- what fails ---- */
+
+/* A communicator in front of a recorded one, whose calls fail when told to. */
+typedef struct brittle {
+    gd_device_comm table; /* first */
+    gd_device_comm *inner;
+    int calls, fail_call, aborts, closes;
+    bool fail_wait, fail_poll;
+} brittle;
+
+static brittle *of(gd_device_comm *c) { return (brittle *)(void *)c; }
+
+static gd_status brittle_reduce(gd_device_comm *c, void *stream, float *data, int64_t count) {
+    if (++of(c)->calls == of(c)->fail_call) GD_FAIL(NCCL, "a cable was pulled");
+    return of(c)->inner->all_reduce(of(c)->inner, stream, data, count);
+}
+static gd_status brittle_poll(gd_device_comm *c) {
+    if (of(c)->fail_poll) GD_FAIL(NCCL, "a switch was pulled");
+    return of(c)->inner->poll(of(c)->inner);
+}
+static gd_status brittle_wait(gd_device_comm *c, void *stream, double seconds) {
+    if (of(c)->fail_wait) GD_FAIL(TIMEOUT, "not within %g s", seconds);
+    return of(c)->inner->wait(of(c)->inner, stream, seconds);
+}
+static gd_status brittle_alloc(gd_device_comm *c, size_t bytes, void **out) {
+    return of(c)->inner->alloc(of(c)->inner, bytes, out);
+}
+static gd_status brittle_free(gd_device_comm *c, void *at) { return of(c)->inner->free(of(c)->inner, at); }
+static gd_status brittle_abort(gd_device_comm *c) {
+    of(c)->aborts++;
+    return of(c)->inner->abort(of(c)->inner);
+}
+static gd_status brittle_close(gd_device_comm *c) {
+    of(c)->closes++;
+    return of(c)->inner->close(of(c)->inner);
+}
+
+/* What a round does, and how often it was aborted when all is gone. */
+static int fail_one(const char *name, brittle b, gd_status wanted, const char *words) {
+    gd__cu_device *d = record_new(1);
+    rig r = {.d = d, .ranks = 1};
+    const gd_exchange_opts o = {.name = "G", .size = 1, .bucket = BUCKET, .seconds = 7};
+    void *at;
+    b.inner = record_comm(d, 0, 0);
+    b.table = (gd_device_comm){.name = "brittle",
+                               .size = 1,
+                               .all_reduce = brittle_reduce,
+                               .alloc = brittle_alloc,
+                               .free = brittle_free,
+                               .poll = brittle_poll,
+                               .wait = brittle_wait,
+                               .abort = brittle_abort,
+                               .close = brittle_close};
+    bool good = d->stream_new(d, false, &r.steps) == GD_OK && d->alloc(d, BYTES, &r.other) == GD_OK &&
+                gd__cu_exchange_on(d, r.steps, &b.table, &o, &r.x[0]) == GD_OK &&
+                gd__cu_exchange_alloc(r.x[0], BYTES, &at) == GD_OK;
+    void *pinned = NULL;
+    r.grad[0] = at;
+    good = good && d->alloc_host(d, BYTES, &pinned) == GD_OK && d->host(d, pinned, BYTES, true) == GD_OK;
+    memset(pinned, 0, BYTES);
+    good = good && d->copy(d, r.steps, at, pinned, BYTES) == GD_OK && d->stream_sync(d, r.steps) == GD_OK &&
+           d->free(d, pinned) == GD_OK;
+    gd_status st = begin(&r, 0);
+    if (st == GD_OK) st = end(&r, 0);
+    good = good && st == wanted && strstr(gd_error_message(), words) && b.aborts == 1;
+    printf("%-40s %s\n", name, gd_error_message());
+    good = good && begin(&r, 0) == GD_INTERNAL && end(&r, 0) == GD_INTERNAL; /* it has failed for good */
+    good = good && d->stream_sync(d, r.steps) == GD_OK; /* what did not end has no part in the memory any more */
+    good = good && gd__cu_exchange_close(r.x[0], false) == GD_OK && b.aborts >= 1 && b.closes == 1;
+    good = good && d->free(d, r.other) == GD_OK && d->stream_free(d, r.steps) == GD_OK && record_end(d) == GD_OK;
+    if (!good)
+        printf("FAIL %s: %s, %s, %d aborts, %d closes\n", name, gd_status_name(st), gd_error_message(), b.aborts,
+               b.closes);
+    return !good;
+}
+
+int main(void) {
+    static const test tests[] = {
+        {"done right", right, NULL, 1},
+        {"gradients are written meanwhile", written_meanwhile, "record:", 1},
+        {"sums are used too early", used_too_early, "record:", 1},
+        {"gradients are freed meanwhile", freed_meanwhile, "record:", 1},
+        {"a round begins in a capture", begun_in_capture, "record:", 1},
+        {"a round ends in a capture", ended_in_capture, "waits for a stream while", 1},
+        {"memory in a capture", opened_in_capture, "allocated while", 1},
+        {"a round in a round", round_in_a_round, "begins in another", 1},
+        {"an end without a round", end_without_a_round, "no round is under way", 1},
+        {"networks in another order", other_order, "communicator", 2},
+        {"a round less", one_round_less, "journals: ", 2},
+        {"other buckets", other_buckets, "journals: ", 2},
+    };
+    static const int worlds[] = {1, 2, 4};
+    int failed = 0;
+    for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
+        for (int w = 0; w < 3; w++)
+            if (worlds[w] >= tests[i].ranks) failed += run(&tests[i], worlds[w]);
+    failed += fail_one("the third bucket fails", (brittle){.fail_call = 3}, GD_NCCL, "a cable was pulled");
+    failed += fail_one("it has failed before", (brittle){.fail_poll = true}, GD_NCCL, "a switch was pulled");
+    failed += fail_one("a round does not end", (brittle){.fail_wait = true}, GD_TIMEOUT, "not within 7 s");
+    printf("%d failures\n", failed);
+    return failed != 0;
+}
