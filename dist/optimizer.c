@@ -1,9 +1,10 @@
-/* dist/optimizer.c -- one pass over a range per update; elements do not know of each other. */
+/* dist/optimizer.c -- one pass over a range per update; elements do not know of each other. Loops: rules.h. */
 #include "dist/optimizer.h"
 
 #include <math.h>
 
 #include "compute/exec.h"
+#include "dist/rules.h"
 
 int gd_optimizer_moments(const gd_optimizer_spec *s) {
     switch (s->kind) {
@@ -30,48 +31,6 @@ double gd_optimizer_momentum(const gd_optimizer_spec *s, int64_t step) {
     return s->momentum + (s->momentum_final - s->momentum) * (t < 0 ? 0 : t > 1 ? 1 : t);
 }
 
-typedef gd_optimizer_numbers update;
-
-static inline float limit(float p, float clip) {
-    if (clip <= 0) return p;
-    return p > clip ? clip : p < -clip ? -clip : p;
-}
-
-static void adam(const update *u, size_t n, float *restrict p, const float *restrict g, float *restrict m,
-                 float *restrict v) {
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < n; i++) {
-        float d = g[i] * u->scale + u->decay * p[i];
-        m[i] = u->b1 * m[i] + u->rest1 * d;
-        v[i] = u->b2 * v[i] + u->rest2 * d * d;
-        float root = sqrtf(v[i]) / u->root2 + u->eps;
-        p[i] = limit(p[i] - u->rate * (m[i] / root), u->clip);
-    }
-}
-
-static void rmsprop(const update *u, size_t n, float *restrict p, const float *restrict g, float *restrict v) {
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < n; i++) {
-        float d = g[i] * u->scale + u->decay * p[i];
-        v[i] = u->alpha * v[i] + u->rest * d * d;
-        p[i] = limit(p[i] - u->rate * (d / (sqrtf(v[i]) + u->eps)), u->clip);
-    }
-}
-
-static void momentum(const update *u, size_t n, float *restrict p, const float *restrict g, float *restrict v) {
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < n; i++) {
-        float d = g[i] * u->scale + u->decay * p[i];
-        v[i] = u->momentum * v[i] + d;
-        p[i] = limit(p[i] - u->rate * v[i], u->clip);
-    }
-}
-
-static void plain(const update *u, size_t n, float *restrict p, const float *restrict g) {
-#pragma omp parallel for simd schedule(static)
-    for (size_t i = 0; i < n; i++) p[i] = limit(p[i] - u->rate * (g[i] * u->scale + u->decay * p[i]), u->clip);
-}
-
 gd_optimizer_numbers gd_optimizer_numbers_of(const gd_optimizer_spec *s, int64_t step, int64_t number, double scale,
                                              double clip) {
     bool is_adam = s->kind == GD_ADAM;
@@ -91,21 +50,34 @@ gd_optimizer_numbers gd_optimizer_numbers_of(const gd_optimizer_spec *s, int64_t
                                   .momentum = (float)gd_optimizer_momentum(s, step)};
 }
 
-void gd_optimizer_apply(gd_optimizer_kind kind, const gd_optimizer_numbers *u, size_t n, float *p, const float *g,
-                        float *m, float *v) {
+/* Elements a thread takes together: what its rules read and write of them is a first-level cache full. */
+enum { RULE_BLOCK = 2048 };
+
+/* One block, which begins at element `at`. */
+static void apply_block(const gd__rules *r, gd_optimizer_kind kind, const gd_optimizer_numbers *u, size_t at, size_t n,
+                        float *p, const float *g, float *m, float *v) {
     switch (kind) {
-    case GD_ADAM: adam(u, n, p, g, m, v); break;
-    case GD_RMSPROP: rmsprop(u, n, p, g, m); break;
+    case GD_ADAM: r->adam(u, n, p + at, g + at, m + at, v + at); break;
+    case GD_RMSPROP: r->rmsprop(u, n, p + at, g + at, m + at); break;
     case GD_SGD:
-        if (m) momentum(u, n, p, g, m);
-        else plain(u, n, p, g);
+        if (m) r->momentum(u, n, p + at, g + at, m + at);
+        else r->plain(u, n, p + at, g + at);
         break;
     }
 }
 
+void gd_optimizer_apply(gd_optimizer_kind kind, const gd_optimizer_numbers *u, size_t n, float *p, const float *g,
+                        float *m, float *v) {
+    const gd__rules *usable[3];
+    gd__rules_usable(usable);
+#pragma omp parallel for schedule(static)
+    for (size_t at = 0; at < n; at += RULE_BLOCK)
+        apply_block(usable[0], kind, u, at, n - at < RULE_BLOCK ? n - at : RULE_BLOCK, p, g, m, v);
+}
+
 void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t number, double scale, double clip, size_t n,
                          float *p, const float *g, float *m, float *v) {
-    const update u = gd_optimizer_numbers_of(s, step, number, scale, clip);
+    const gd_optimizer_numbers u = gd_optimizer_numbers_of(s, step, number, scale, clip);
     gd_optimizer_apply(s->kind, &u, n, p, g, m, v);
 }
 

@@ -1,5 +1,5 @@
 /* Optimisers: 50 steps against references in double that are written from the formulas, values that
- * follow by hand, schedules, and independence of threads and of how a range is cut. */
+ * follow by hand, schedules, and independence of threads, of how a range is cut and of the instruction set. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,8 +13,9 @@
 
 #include "base/rng.h"
 #include "dist/optimizer.h"
+#include "dist/rules.h"
 
-enum { N = 1003, STEPS = 50 };
+enum { N = 5003 /* more than a thread takes at once */, STEPS = 50 };
 
 static float gradient[STEPS][N], start[N];
 
@@ -285,6 +286,38 @@ static void ranges_and_threads_do_not_matter(void **state) {
     }
 }
 
+/* ---- instruction sets ---- */
+
+static void follow_rules(const gd__rules *rules, int rule, const gd_optimizer_numbers *u, run *r) {
+    memcpy(r->p, start, sizeof start);
+    memset(r->m, 0, sizeof r->m);
+    memset(r->v, 0, sizeof r->v);
+    for (int t = 0; t < 5; t++) {
+        if (rule == 0) rules->adam(u, N, r->p, gradient[t], r->m, r->v);
+        else if (rule == 1) rules->rmsprop(u, N, r->p, gradient[t], r->m);
+        else if (rule == 2) rules->momentum(u, N, r->p, gradient[t], r->m);
+        else rules->plain(u, N, r->p, gradient[t]);
+    }
+}
+
+static void instruction_sets_give_the_same_bits(void **state) {
+    (void)state;
+    const gd__rules *usable[3];
+    int n = gd__rules_usable(usable);
+    static run base, other;
+    for (int rule = 0; rule < 4; rule++)
+        for (int clipped = 0; clipped < 2; clipped++) {
+            const gd_optimizer_numbers u =
+                gd_optimizer_numbers_of(rule ? &rmsprop_spec : &adam_spec, 3, 3, 0.7, clipped ? 0.5 : 0);
+            follow_rules(&gd__rules_base, rule, &u, &base);
+            assert_memory_not_equal(base.p, start, sizeof start);
+            for (int s = 0; s < n; s++) {
+                follow_rules(usable[s], rule, &u, &other);
+                assert_memory_equal(&base, &other, sizeof base);
+            }
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adam_follows_its_formula),
@@ -300,6 +333,7 @@ int main(void) {
         cmocka_unit_test(updates_use_the_schedules),
         cmocka_unit_test(moments_by_kind),
         cmocka_unit_test(ranges_and_threads_do_not_matter),
+        cmocka_unit_test(instruction_sets_give_the_same_bits),
     };
     return cmocka_run_group_tests(tests, fill, NULL);
 }
