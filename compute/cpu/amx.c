@@ -1,10 +1,10 @@
 /* compute/cpu/amx.c -- planning and threading of amx.h.
  *
- * Forward and data pass. By band, where rows of the result fill tiles: the weights are packed once, then a thread takes
- * a band of rows, copies those under it with their padding, and multiplies 16 pixels of a row, which lie evenly spaced
- * under each tap, by all panels of weights. By block, elsewhere: a thread takes a block of pixels and gathers what lies
- * under each of them. By panel, few pixels (batch 1): all are gathered once, and a thread takes panels of weights, which
- * it packs and uses at once. How work is shared changes no sum.
+ * Forward and data pass. By band, where rows of the result fill tiles: the weights are packed once, then a thread
+ * takes a band of rows, copies those under it with their padding, and multiplies 16 pixels of a row, which lie evenly
+ * spaced under each tap, by all panels of weights. By block, elsewhere: a thread takes a block of pixels and gathers
+ * what lies under each of them. By panel, few pixels (batch 1): all are gathered once, and a thread takes panels of
+ * weights, which it packs and uses at once. How work is shared changes no sum.
  * Weight pass: dy is turned once; a thread takes a block of columns r s c and a piece of the pixels. */
 #include "compute/cpu/amx.h"
 
@@ -203,15 +203,17 @@ bool gd__amx_plan(const gd_dnnl_conv *c, int threads, gd__amx *out) {
     return true;
 }
 
-/* The rule, from tests/bench/ops.c. By block a pixel takes as long to gather however few columns the product has; what
- * the library computes without gathering is only beaten on many. */
+/* The rule, from tests/bench/ops.c. Of stride 1 and of the forward pass the library is slower only where the sums are
+ * long enough to pay for the tiles' way to the result (by band), or where many columns share what is gathered. */
 bool gd__amx_pays(const gd__amx *x) {
-    enum { FEW = 8, MANY = 256 };
+    enum { FEW = 8, SOME = 128, MANY = 256, LONG = 32, TOO_LONG = 256 };
     const gd_dnnl_conv *c = &x->shape;
+    int64_t steps = x->phase[0].steps;
     if (c->pass == GD_DNNL_BACKWARD_WEIGHTS) return c->k > FEW;
     if (c->p == 1 && c->q == 1) return false; /* a plain product */
-    if (x->by_band && x->phase[0].steps > 2) return true;
-    return x->columns > (c->pass == GD_DNNL_FORWARD || c->stride == 1 ? MANY - 1 : FEW);
+    if (c->pass == GD_DNNL_FORWARD) return c->c > FEW && (x->by_band ? steps >= LONG : x->columns >= MANY);
+    if (c->stride > 1) return x->by_band || x->columns > FEW;
+    return x->by_band ? steps >= LONG : x->columns >= SOME && steps < TOO_LONG;
 }
 
 /* ---- forward and data pass ---- */
