@@ -1,7 +1,9 @@
 # Killed at random moments and started again with the same command, a run ends with the same bytes.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 tiny_recipe tiny.yaml
+begin=${EPOCHREALTIME/[.,]/}
 run 0 g tiny.yaml --out whole --set train.steps=200 --set log.every=50 --set checkpoint.every=10
+took=$((${EPOCHREALTIME/[.,]/} - begin)) # microseconds: kills come in the midst of a run on any machine
 whole=$(hash_of whole)
 use_seed 7 cli.kill
 kills=0
@@ -9,7 +11,8 @@ for try in $(seq 1 12); do
     rm -f killed/starts.json # here many starts in a row may be too short for a checkpoint
     "$GANDIST_BIN" tiny.yaml --out killed --set train.steps=200 --set log.every=50 --set checkpoint.every=10 >kill.log 2>&1 &
     pid=$!
-    sleep "0.$((RANDOM % 50 + 10))"
+    after=$((took * (RANDOM % 70 + 10) / 100))
+    sleep "$(printf %d.%06d $((after / 1000000)) $((after % 1000000)))"
     kill -9 $pid 2>/dev/null && kills=$((kills + 1))
     wait $pid 2>/dev/null
     # Whatever is there is whole; before the first save there is nothing.
