@@ -41,8 +41,7 @@ gandist_add_test(NAME checkpoint_registry SOURCES ${CMAKE_CURRENT_LIST_DIR}/faul
 gandist_add_script_test(NAME cli.checkpoints SCRIPT cli/checkpoints.sh PROCESSORS 2)
 gandist_add_script_test(NAME cli.reshard SCRIPT cli/reshard.sh PROCESSORS 2)
 gandist_add_script_test(NAME cli.reshard_long SCRIPT cli/reshard.sh PROCESSORS 2 LABELS long TIMEOUT 1200 ARGS --long)
-gandist_add_test(NAME checkpoint_speed SOURCES ${CMAKE_CURRENT_LIST_DIR}/fault/checkpoint_speed.c LINK gandist::dist)
-gandist_add_test(NAME checkpoint_rates SOURCES ${CMAKE_CURRENT_LIST_DIR}/fault/checkpoint_speed.c LINK gandist::dist LABELS bench ARGS --bench)
+gandist_add_test(NAME checkpoint_speed SOURCES ${CMAKE_CURRENT_LIST_DIR}/fault/checkpoint_speed.c LINK gandist::dist LABELS bench)
 gandist_add_script_test(NAME cli.kill_ranks SCRIPT cli/kill_ranks.sh PROCESSORS 2)
 gandist_add_script_test(NAME cli.kill_ranks_long SCRIPT cli/kill_ranks.sh PROCESSORS 2 LABELS long TIMEOUT 3600 ARGS --long)
 gandist_add_test(NAME checkpoint_powercut_long SOURCES ${CMAKE_CURRENT_LIST_DIR}/fault/checkpoint_powercut.c LINK gandist::dist LABELS long
