@@ -82,7 +82,9 @@ GD_CHECKED gd_status gd_comm_sum_parts_f32(gd_comm *c, const float *const *part,
  * the record of this thread is what is sent. gd_error_agreed is on all ranks the status of the lowest failing one. */
 GD_CHECKED gd_status gd_comm_agree(gd_comm *c, gd_status local);
 
-/* Non-blocking broadcast from rank 0: start, later finish. One at a time. data stays alive between. */
+/* Non-blocking broadcast from rank 0 of at most GD_IBCAST_MAX bytes: start, later finish. One at a time. Between them data is not
+ * touched, so whoever leaves with an error need not finish; c then begins no other. */
+enum { GD_IBCAST_MAX = 4096 };
 GD_CHECKED gd_status gd_comm_ibcast_start(gd_comm *c, void *data, size_t bytes);
 GD_CHECKED gd_status gd_comm_ibcast_finish(gd_comm *c);
 

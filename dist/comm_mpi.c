@@ -51,13 +51,19 @@ static gd_status mpi_allgather(gd_comm *c, const void *mine, size_t bytes, void 
 
 static gd_status mpi_ibcast_start(gd_comm *c, void *data, size_t bytes) {
     if (c->mpi->plan != MPI_REQUEST_NULL) GD_FAIL(INTERNAL, "a second broadcast was started before the first ended");
-    GD_MPI(MPI_Ibcast(data, (int)bytes, MPI_BYTE, 0, c->mpi->world, &c->mpi->plan));
+    if (bytes > GD_IBCAST_MAX) GD_FAIL(INTERNAL, "a broadcast of %zu bytes; expected at most %d", bytes, GD_IBCAST_MAX);
+    c->mpi->plan_data = data;
+    c->mpi->plan_bytes = bytes;
+    memcpy(c->mpi->passage, data, bytes);
+    GD_MPI(MPI_Ibcast(c->mpi->passage, (int)bytes, MPI_BYTE, 0, c->mpi->world, &c->mpi->plan));
     return GD_OK;
 }
 
 static gd_status mpi_ibcast_finish(gd_comm *c) {
     if (c->mpi->plan == MPI_REQUEST_NULL) GD_FAIL(INTERNAL, "no broadcast was started");
-    return gd__mpi_wait(c, &c->mpi->plan);
+    GD_TRY(gd__mpi_wait(c, &c->mpi->plan));
+    if (c->rank) memcpy(c->mpi->plan_data, c->mpi->passage, c->mpi->plan_bytes);
+    return GD_OK;
 }
 
 static void mpi_abort(gd_comm *c, int exit_code) { MPI_Abort(c->mpi->world, exit_code); }
@@ -73,7 +79,7 @@ static void mpi_free(gd_comm *c) {
     if (m->host != MPI_COMM_NULL) MPI_Comm_free(&m->host);
     if (m->world != MPI_COMM_NULL) MPI_Comm_free(&m->world);
     if (m->owns) MPI_Finalize();
-    free(m);
+    if (m->plan == MPI_REQUEST_NULL) free(m); /* else the library may still write to its passage */
     free(c);
 }
 

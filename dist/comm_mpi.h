@@ -15,7 +15,10 @@ typedef struct gd__mpi {
     bool blocks;          /* every host holds equally many neighbouring ranks, a power of two: its
                              sum is a node of the tree                                               */
     gd__board *board;     /* of this host                                                            */
-    MPI_Request plan;     /* of the broadcast under way                                              */
+    MPI_Request plan;     /* of the broadcast under way: of passage, and at its end to plan_data      */
+    void *plan_data;
+    size_t plan_bytes;
+    char passage[GD_IBCAST_MAX];
     /* Of reducers. Freeing a window is collective, giving it back is not: those that all ranks of the host
      * have given back are freed when the next one is made, and at the end. */
     MPI_Win window[GD__WINDOWS_MAX];

@@ -272,6 +272,8 @@ static gd_plan_rules make_rules(const gd_trainer *t, int64_t until) {
     return r;
 }
 
+_Static_assert(sizeof(((gd_trainer *)0)->next) <= GD_IBCAST_MAX, "a plan travels at once");
+
 /* Rank 0 decides what comes after the plan under way; the others learn it while they compute. */
 static gd_status announce(gd_trainer *t, const gd_plan_rules *rules, const gd_counters *start) {
     if (gd_comm_rank(t->comm) == 0) t->next = gd_plan_make(rules, start);

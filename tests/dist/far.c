@@ -155,7 +155,7 @@ static void fail_third_round(bool begin, gd_status code) {
     EXPECT(st == code && strstr(gd_error_message(), "this round was told to fail"), "%s: %s", gd_status_name(st),
            gd_error_message());
     far_fail_round(0, false);
-    EXPECT_OK(gd_comm_ibcast_finish(comm)); /* of the next plan, into the trainer: a program would end here */
+    EXPECT_OK(gd_comm_ibcast_finish(comm)); /* of the next plan, for this communicator is used again */
     gd_trainer_free(t);
     EXPECT(far_aborted && !far_open_exchanges());
 }
