@@ -58,9 +58,10 @@ static gd_status check_group(gd_trainer *t, const gd__arenas *a) {
     int size = gd_comm_size(t->comm);
     char text[256] = "";
     gd_exchange_journal mine, *all = malloc((size_t)size * sizeof *all);
-    if (!all) GD_FAIL(NOMEM, "exchange: no memory for %d journals", size);
+    gd_status st = all ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "exchange: no memory for %d journals", size);
     t->config.exchanges->journal(a->exchange, &mine);
-    gd_status st = gd_comm_allgather(t->comm, &mine, sizeof mine, all);
+    st = gd_comm_agree(t->comm, st);
+    if (st == GD_OK) st = gd_comm_allgather(t->comm, &mine, sizeof mine, all);
     bool same = st != GD_OK || t->config.exchanges->same(all, size, text, sizeof text);
     free(all);
     if (!same) GD_FAIL(INTERNAL, "step %lld: ranks sum different gradients: %s", (long long)t->counters.step, text);

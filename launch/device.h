@@ -14,13 +14,15 @@ typedef struct gd_device {
 
 /* Whether it is one of auto (also NULL), cpu, cuda, ref. Errors: USAGE. */
 GD_CHECKED gd_status gd_device_check(const char *wanted);
-/* The same kind of executor on all ranks; tf32: numerics.tf32, which a GPU alone knows (else a warning says so). With auto and cuda every rank opens a GPU of its host, those of a host in
- * turn. auto never fails: where a GPU cannot be used by some rank, all take the CPU. One at a time; ended by
- * gd_device_close. Collective. Errors: UNSUP and others of the plug-in (cuda: what is missing). */
+/* The same kind of executor on all ranks; tf32: numerics.tf32, which a GPU alone knows (else a warning says so). With
+ * auto and cuda every rank opens a GPU of its host, those of a host in turn. auto never fails: where a GPU cannot be used
+ * by some rank, all take the CPU. One at a time; ended by gd_device_close. Collective. Errors: UNSUP and others of the
+ * plug-in (cuda: what is missing). */
 GD_CHECKED gd_status gd_device_open(gd_comm *c, const char *wanted, bool tf32, gd_device *out);
-/* Puts the executor into c, and how gradients are summed: between GPUs by NCCL, or in host memory, on all ranks alike. GANDIST_CUDA_COMM, as
- * rank 0 has it: auto (NCCL where it is there and every rank has a GPU of its own, and the recipe lets it), nccl, staged. d->sums says which and
- * why. Collective. Errors: USAGE (another word), UNSUP (nccl, and it cannot be). */
+/* Puts the executor into c, and how gradients are summed: between GPUs by NCCL, or in host memory, on all ranks alike.
+ * GANDIST_CUDA_COMM, as rank 0 has it: auto (NCCL where it is there and every rank has a GPU of its own, and the recipe
+ * lets it), nccl, staged. d->sums says which and why. Collective. Errors: USAGE (another word), UNSUP (nccl, and it cannot
+ * be), NOMEM. */
 GD_CHECKED gd_status gd_device_use(gd_comm *comm, gd_device *d, gd_train_config *c);
 /* When programs and trainers are gone. Not collective. */
 void gd_device_close(gd_device *d);

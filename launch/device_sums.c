@@ -82,10 +82,13 @@ static gd_status choose(gd_comm *c, const gd_train_config *config, gd_device *d)
     way w = AUTO;
     GD_TRY(setting(c, &w));
     facts mine = look(), *all = malloc((size_t)size * sizeof *all);
-    if (!all) GD_FAIL(NOMEM, "device: no memory for %d ranks", size);
-    gd_status st = gd_comm_allgather(c, &mine, sizeof mine, all);
-    if (st == GD_OK) judge(c, all, why);
-    version_text(all[0].version, version);
+    gd_status st = all ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "device: no memory for %d ranks", size);
+    st = gd_comm_agree(c, st);
+    if (st == GD_OK) st = gd_comm_allgather(c, &mine, sizeof mine, all);
+    if (st == GD_OK) {
+        judge(c, all, why);
+        version_text(all[0].version, version);
+    }
     free(all);
     GD_TRY(st);
     gd_train_config with = *config;

@@ -5,10 +5,10 @@
 #include "compute/exchange.h"
 #include "compute/exec.h"
 
-/* Opens a GPU of this host: number `device`, of those there are in turn; tf32: f32 convolutions in TF32. The plug-in is looked for in the folder
- * GANDIST_PLUGIN_DIR; without that beside the program, then in ../lib beside it. *executor: until gd_plugin_close.
- * text: what the GPU is, in one line. Once at a time. Errors: UNSUP and what the plug-in reports, all in words that fit
- * behind "CUDA cannot be used: ". */
+/* Opens a GPU of this host: number `device`, of those there are in turn; tf32: f32 convolutions in TF32. The plug-in is
+ * looked for in the folder GANDIST_PLUGIN_DIR; without that beside the program, then in ../lib beside it. *executor: until
+ * gd_plugin_close. text: what the GPU is, in one line. Once at a time. Errors: UNSUP and what the plug-in reports, all in
+ * words that fit behind "CUDA cannot be used: ". */
 GD_CHECKED gd_status gd_plugin_open(int device, bool tf32, const gd_executor **executor, char *text, size_t room);
 bool gd_plugin_is_there(void); /* its file is; whether it and a GPU can be used, gd_plugin_open says */
 int gd_plugin_gpus(void); /* of this host, once one is open */

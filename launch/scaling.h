@@ -14,15 +14,17 @@ typedef struct gd_scaling {
     int64_t batch;          /* of each rank                                                         */
     int64_t threads;        /* of each rank; 0: the cores of this machine over the most ranks       */
     int64_t steps, warmup;
-    int64_t rounds;         /* of all counts in turns, up to GD_SCALING_ROUNDS: a slow moment of the machine hits each */
+    int64_t rounds;         /* of all counts in turns, up to GD_SCALING_ROUNDS                      */
     bool json;
 } gd_scaling;
 
 enum { GD_SCALING_MAX = 16, GD_SCALING_ROUNDS = 99 };
 /* Errors: USAGE (no rising list of counts). */
 GD_CHECKED gd_status gd_scaling_counts(const char *text, int *count, int counts[GD_SCALING_MAX]);
-/* Starts the launcher with this very program once for each count, one after the other, in every round, and prints a row for
- * each count: the run of the round with the median efficiency, which compares runs of one round. Errors: USAGE, UNSUP (no such launcher), MPI (a run that fails; its own words are above), DATA (it said something else). */
+/* Starts the launcher with this very program once for each count, one after the other, in every round, and prints a row
+ * for each count: of the round with the median efficiency. Efficiency compares runs of one round, so that a slow moment
+ * of the machine hits both. Errors: USAGE, UNSUP (no such launcher), MPI (a run that fails; its own words are above),
+ * DATA (it said something else), NOMEM. */
 GD_CHECKED gd_status gd_scaling_run(const gd_scaling *s);
 
 #endif

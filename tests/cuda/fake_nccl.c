@@ -1,8 +1,10 @@
 /* tests/cuda/fake_nccl.c -- NCCL between processes of one host: a communicator is a file that all map. See fake.h.
  *
- * As the real one it never compares what ranks do: collectives that do not fit wait for ever, and so do those of a rank that
- * is gone. FAKE_NCCL: old (2.18.5), newer (2.29.7), wrong (a number of every sum is one too much), stuck (this rank does its part of two collectives of each communicator), never (communicators are never complete), async (the third collective makes the
- * communicator fail), notice (a rank whose process is gone is an error of all others), no-register (memory cannot be). */
+ * As the real one it never compares what ranks do: collectives that do not fit wait for ever, and so do those of a rank
+ * that is gone. FAKE_NCCL: old (2.18.5), newer (2.29.7), wrong (a number of every sum is one too much), stuck (this rank
+ * does its part of two collectives of each communicator), never (communicators are never complete), async (the third
+ * collective makes the communicator fail), notice (a rank whose process is gone is an error of all others), no-register
+ * (memory cannot be). */
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
