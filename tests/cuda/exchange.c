@@ -19,12 +19,6 @@ typedef struct rig {
     float *grad[GROUPS];
 } rig;
 
-#define DO(call)                                                                                                       \
-    do {                                                                                                               \
-        gd_status st_ = (call);                                                                                        \
-        if (st_ != GD_OK) return st_;                                                                                  \
-    } while (0)
-
 /* A step that makes gradients, one that uses them, and one that does neither. */
 static gd_status make(rig *r, int g) { return r->d->copy(r->d, r->steps, r->grad[g], r->other, BYTES); }
 static gd_status use(rig *r, int g) { return r->d->copy(r->d, r->steps, r->other, r->grad[g], BYTES); }
@@ -34,8 +28,8 @@ static gd_status end(rig *r, int g) { return gd__cu_exchange_end(r->x[g]); }
 static gd_status open_group(rig *r, int g, size_t bucket) {
     const gd_exchange_opts o = {.name = g ? "D" : "G", .rank = r->rank, .size = r->ranks, .bucket = bucket};
     void *at;
-    DO(gd__cu_exchange_on(r->d, r->steps, record_comm(r->d, g, r->rank), &o, &r->x[g]));
-    DO(gd__cu_exchange_alloc(r->x[g], BYTES, &at));
+    GD_TRY(gd__cu_exchange_on(r->d, r->steps, record_comm(r->d, g, r->rank), &o, &r->x[g]));
+    GD_TRY(gd__cu_exchange_alloc(r->x[g], BYTES, &at));
     r->grad[g] = at;
     return GD_OK;
 }
@@ -43,26 +37,26 @@ static gd_status open_group(rig *r, int g, size_t bucket) {
 static gd_status open_rank(rig *r, size_t bucket) {
     void *pinned;
     record_rank(r->d, r->rank);
-    DO(r->d->stream_new(r->d, false, &r->steps));
-    DO(r->d->alloc(r->d, BYTES, &r->other));
-    DO(r->d->alloc_host(r->d, BYTES, &pinned));
-    DO(r->d->host(r->d, pinned, BYTES, true));
+    GD_TRY(r->d->stream_new(r->d, false, &r->steps));
+    GD_TRY(r->d->alloc(r->d, BYTES, &r->other));
+    GD_TRY(r->d->alloc_host(r->d, BYTES, &pinned));
+    GD_TRY(r->d->host(r->d, pinned, BYTES, true));
     memset(pinned, 0, BYTES);
-    DO(r->d->copy(r->d, r->steps, r->other, pinned, BYTES));
-    DO(r->d->stream_sync(r->d, r->steps));
-    DO(r->d->free(r->d, pinned));
-    for (int g = 0; g < GROUPS; g++) DO(open_group(r, g, bucket));
+    GD_TRY(r->d->copy(r->d, r->steps, r->other, pinned, BYTES));
+    GD_TRY(r->d->stream_sync(r->d, r->steps));
+    GD_TRY(r->d->free(r->d, pinned));
+    for (int g = 0; g < GROUPS; g++) GD_TRY(open_group(r, g, bucket));
     return GD_OK;
 }
 
 static gd_status close_rank(rig *r, bool abort) {
-    DO(r->d->stream_sync(r->d, r->steps));
+    GD_TRY(r->d->stream_sync(r->d, r->steps));
     for (int g = 0; g < GROUPS; g++) {
         gd_exchange *x = r->x[g];
         r->x[g] = NULL;
-        DO(gd__cu_exchange_close(x, abort));
+        GD_TRY(gd__cu_exchange_close(x, abort));
     }
-    DO(r->d->free(r->d, r->other));
+    GD_TRY(r->d->free(r->d, r->other));
     return r->d->stream_free(r->d, r->steps);
 }
 
@@ -71,65 +65,65 @@ static gd_status close_rank(rig *r, bool abort) {
 /* D's round goes on while G's gradients are made, as with overlap; then both are used. */
 static gd_status right(rig *r) {
     for (int k = 0; k < ROUNDS; k++) {
-        DO(make(r, 1));
-        DO(begin(r, 1));
-        DO(make(r, 0));
-        DO(end(r, 1));
-        DO(use(r, 1));
-        DO(begin(r, 0));
-        DO(end(r, 0));
-        DO(use(r, 0));
+        GD_TRY(make(r, 1));
+        GD_TRY(begin(r, 1));
+        GD_TRY(make(r, 0));
+        GD_TRY(end(r, 1));
+        GD_TRY(use(r, 1));
+        GD_TRY(begin(r, 0));
+        GD_TRY(end(r, 0));
+        GD_TRY(use(r, 0));
     }
     return GD_OK;
 }
 
 static gd_status written_meanwhile(rig *r) {
-    DO(make(r, 0));
-    DO(begin(r, 0));
-    DO(make(r, 0));
+    GD_TRY(make(r, 0));
+    GD_TRY(begin(r, 0));
+    GD_TRY(make(r, 0));
     return end(r, 0);
 }
 
 static gd_status used_too_early(rig *r) {
-    DO(make(r, 0));
-    DO(begin(r, 0));
-    DO(use(r, 0));
+    GD_TRY(make(r, 0));
+    GD_TRY(begin(r, 0));
+    GD_TRY(use(r, 0));
     return end(r, 0);
 }
 
 static gd_status freed_meanwhile(rig *r) {
-    DO(make(r, 0));
-    DO(begin(r, 0));
-    DO(r->d->free(r->d, r->grad[0]));
+    GD_TRY(make(r, 0));
+    GD_TRY(begin(r, 0));
+    GD_TRY(r->d->free(r->d, r->grad[0]));
     return end(r, 0);
 }
 
 static gd_status begun_in_capture(rig *r) {
     void *graph = NULL;
-    DO(make(r, 0));
-    DO(r->d->capture(r->d, r->steps));
-    DO(begin(r, 0));
+    GD_TRY(make(r, 0));
+    GD_TRY(r->d->capture(r->d, r->steps));
+    GD_TRY(begin(r, 0));
     gd_status st = r->d->capture_end(r->d, r->steps, &graph);
     if (st != GD_OK && graph) (void)r->d->graph_free(r->d, graph);
     return st;
 }
 
 static gd_status ended_in_capture(rig *r) {
-    DO(make(r, 0));
-    DO(begin(r, 0));
-    DO(r->d->capture(r->d, r->steps));
+    GD_TRY(make(r, 0));
+    GD_TRY(begin(r, 0));
+    GD_TRY(r->d->capture(r->d, r->steps));
     return end(r, 0);
 }
 
 static gd_status opened_in_capture(rig *r) {
     void *at;
-    DO(r->d->capture(r->d, r->steps));
+    GD_TRY(r->d->capture(r->d, r->steps));
     return gd__cu_exchange_alloc(r->x[0], BYTES, &at);
 }
 
 static gd_status round_in_a_round(rig *r) {
-    DO(make(r, 0));
-    DO(begin(r, 0));
+    GD_TRY(make(r, 0));
+    GD_TRY(begin(r, 0));
     return begin(r, 0);
 }
 
@@ -138,17 +132,17 @@ static gd_status end_without_a_round(rig *r) { return end(r, 0); }
 static gd_status other_order(rig *r) {
     for (int k = 0; k < GROUPS; k++) {
         int g = r->rank == r->ranks - 1 ? 1 - k : k;
-        DO(make(r, g));
-        DO(begin(r, g));
-        DO(end(r, g));
+        GD_TRY(make(r, g));
+        GD_TRY(begin(r, g));
+        GD_TRY(end(r, g));
     }
     return GD_OK;
 }
 
 static gd_status one_round_less(rig *r) {
-    DO(right(r));
+    GD_TRY(right(r));
     if (r->rank == r->ranks - 1) return GD_OK;
-    DO(begin(r, 0));
+    GD_TRY(begin(r, 0));
     return end(r, 0);
 }
 
@@ -179,8 +173,8 @@ static gd_status run_ranks(gd__cu_device *d, const test *t, rig *all, int ranks)
     for (int k = 0; k < ranks; k++) {
         bool odd = t->work == other_buckets && k == ranks - 1;
         all[k] = (rig){.d = d, .rank = k, .ranks = ranks};
-        DO(open_rank(&all[k], odd ? BUCKET / 2 : BUCKET));
-        DO(t->work(&all[k]));
+        GD_TRY(open_rank(&all[k], odd ? BUCKET / 2 : BUCKET));
+        GD_TRY(t->work(&all[k]));
     }
     return compare_journals(all, ranks);
 }

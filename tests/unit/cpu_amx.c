@@ -2,8 +2,7 @@
  * largest error by direction, type of the result and way of sharing work, each held to its limit. Odd sizes, uneven
  * padding and tails; equal bits for every number of threads; the sanitizer sees a step outside. Skipped, visibly, where
  * the processor has no tiles. */
-#include "compute/cpu/conv.h"
-#include "tests/unit/cpu_rig.h"
+#include "tests/unit/conv_sums.h"
 
 typedef struct conv_case {
     int64_t n, h, w, c, k, r, s, stride, pad[4];
@@ -51,60 +50,24 @@ static gd_dnnl_conv conv_of(const conv_case *c, gd_dnnl_pass pass, gd_dtype out)
     return o;
 }
 
-static double at(const uint16_t *x, int64_t i) { return (double)gd__from_bf16(x[i]); }
-
-static void multiply(const gd_dnnl_conv *c, const uint16_t *a, const uint16_t *b, double *out) {
-    for (int64_t n = 0; n < c->n; n++)
-        for (int64_t i = 0; i < c->p; i++)
-            for (int64_t j = 0; j < c->q; j++)
-                for (int64_t rs = 0; rs < c->r * c->s; rs++) {
-                    int64_t h = i * c->stride + rs / c->s - c->pad[0], v = j * c->stride + rs % c->s - c->pad[2];
-                    if (h < 0 || h >= c->h || v < 0 || v >= c->w) continue;
-                    int64_t x = ((n * c->h + h) * c->w + v) * c->c, y = ((n * c->p + i) * c->q + j) * c->k;
-                    for (int64_t k = 0; k < c->k; k++) {
-                        int64_t w = (k * c->r * c->s + rs) * c->c;
-                        for (int64_t z = 0; z < c->c; z++)
-                            if (c->pass == GD_DNNL_FORWARD) out[y + k] += at(a, x + z) * at(b, w + z);
-                            else if (c->pass == GD_DNNL_BACKWARD_DATA) out[x + z] += at(a, y + k) * at(b, w + z);
-                            else out[w + z] += at(a, x + z) * at(b, y + k);
-                    }
-                }
-}
-
 /* Normal numbers in a buffer of exactly their size. */
 static uint16_t *numbers(int64_t n, uint32_t stream) {
-    const gd_rng rng = {.seed = 7, .purpose = GD_PURPOSE_TEST | stream << 16};
-    float *x = rig_alloc((size_t)n * sizeof *x);
+    float *x = conv_numbers(n, stream);
     uint16_t *half = malloc((size_t)n * sizeof *half);
     assert_non_null(half);
-    gd_rng_normal(&rng, 0, 0, (uint32_t)n, x);
     gd__narrow(x, half, n);
     free(x);
     return half;
 }
 
-/* ---- one case ---- */
-
-typedef struct row {
-    char name[64];
-    double error, limit;
-    int cases;
-} row;
-
-static row table[16];
-static int rows;
-
-static void record(const char *name, double error, double limit) {
-    int i = 0;
-    while (i < rows && strcmp(table[i].name, name)) i++;
-    assert_true(i < (int)(sizeof table / sizeof *table));
-    if (i == rows) {
-        snprintf(table[rows].name, sizeof table[rows].name, "%s", name);
-        table[rows++].limit = limit;
-    }
-    table[i].error = fmax(table[i].error, error);
-    table[i].cases++;
+/* As double sums see them. */
+static float *widened(const uint16_t *half, int64_t n) {
+    float *x = rig_alloc((size_t)n * sizeof *x);
+    gd__widen(half, x, n);
+    return x;
 }
+
+/* ---- one case ---- */
 
 /* Runs on so many threads, in buffers of exactly the planned size. */
 static void *run(const gd_dnnl_conv *c, int threads, const uint16_t *a, const uint16_t *b, int64_t count,
@@ -125,7 +88,7 @@ static void *run(const gd_dnnl_conv *c, int threads, const uint16_t *a, const ui
 }
 
 static double value(const void *out, gd_dtype t, int64_t i) {
-    return t == GD_BF16 ? at(out, i) : (double)((const float *)out)[i];
+    return t == GD_BF16 ? (double)gd__from_bf16(((const uint16_t *)out)[i]) : (double)((const float *)out)[i];
 }
 
 /* bf16: of the rounding of the result, half of 2^-7. f32: of sums of up to some thousand products, which are exact. */
@@ -144,18 +107,19 @@ static void compare(const gd_dnnl_conv *c, const void *is, const double *want, i
         error = fmax(error, most > 0 ? off / most : 0);
     }
     snprintf(name, sizeof name, "amx %s to %s%s", pass_text[c->pass], gd_dtype_text(c->out_type), way);
-    record(name, error, limit);
+    conv_record(name, error, limit);
 }
 
 static void check(const gd_dnnl_conv *c) {
     int64_t nx = c->n * c->h * c->w * c->c, nw = c->k * c->r * c->s * c->c, ny = c->n * c->p * c->q * c->k;
     int64_t count = c->pass == GD_DNNL_FORWARD ? ny : c->pass == GD_DNNL_BACKWARD_DATA ? nx : nw;
-    uint16_t *a = numbers(c->pass == GD_DNNL_BACKWARD_DATA ? ny : nx, 1),
-             *b = numbers(c->pass == GD_DNNL_BACKWARD_WEIGHTS ? ny : nw, 2);
+    int64_t na = c->pass == GD_DNNL_BACKWARD_DATA ? ny : nx, nb = c->pass == GD_DNNL_BACKWARD_WEIGHTS ? ny : nw;
+    uint16_t *a = numbers(na, 1), *b = numbers(nb, 2);
+    float *wide_a = widened(a, na), *wide_b = widened(b, nb);
     double *want = calloc((size_t)count, sizeof *want);
     const char *way, *again;
     assert_non_null(want);
-    multiply(c, a, b, want);
+    conv_sums(c, wide_a, wide_b, want);
     void *is = run(c, 1, a, b, count, &way);
     compare(c, is, want, count, way);
     for (int threads = 2; threads <= 7; threads++) {
@@ -166,6 +130,8 @@ static void check(const gd_dnnl_conv *c) {
     }
     free(is);
     free(want);
+    free(wide_a);
+    free(wide_b);
     free(a);
     free(b);
 }
@@ -180,7 +146,7 @@ static void test_all(void **state) {
             c.out_type = GD_BF16;
             check(&c);
         }
-    assert_true(rows == 14); /* every row of the table was reached */
+    assert_int_equal(n_conv_errors, 14); /* every row of the table was reached */
 }
 
 /* What it does not take; where there are no tiles, nothing. */
@@ -196,12 +162,8 @@ static void test_refuses(void **state) {
 }
 
 static int print_table(void **state) {
-    (void)state;
     if (!gd__amx_usable()) printf("this processor has no matrix tiles: amx was compiled, if at all, and not run\n");
-    printf("%-48s %9s %8s %5s\n", "implementation", "error", "limit", "cases");
-    for (int i = 0; i < rows; i++)
-        printf("%-48s %9.2e %8.0e %5d\n", table[i].name, table[i].error, table[i].limit, table[i].cases);
-    return 0;
+    return conv_print_errors(state);
 }
 
 int main(void) {

@@ -3,7 +3,7 @@
  * sizes, uneven padding and tails; equal bits for every number of threads; the sanitizer sees a step outside. */
 #include "compute/cpu/small.h"
 #include "compute/cpu/thin.h"
-#include "tests/unit/cpu_rig.h"
+#include "tests/unit/conv_sums.h"
 
 typedef struct conv_case {
     int64_t n, h, w, c, k, r, stride, pad[4];
@@ -20,68 +20,18 @@ static gd_dnnl_conv conv_of(const conv_case *c, gd_dnnl_pass pass) {
     return o;
 }
 
-/* ---- plain double sums ---- */
-
-static void multiply(const gd_dnnl_conv *c, const float *a, const float *b, double *out) {
-    for (int64_t n = 0; n < c->n; n++)
-        for (int64_t i = 0; i < c->p; i++)
-            for (int64_t j = 0; j < c->q; j++)
-                for (int64_t rs = 0; rs < c->r * c->s; rs++) {
-                    int64_t h = i * c->stride + rs / c->s - c->pad[0], v = j * c->stride + rs % c->s - c->pad[2];
-                    if (h < 0 || h >= c->h || v < 0 || v >= c->w) continue;
-                    int64_t x = ((n * c->h + h) * c->w + v) * c->c, y = ((n * c->p + i) * c->q + j) * c->k;
-                    for (int64_t k = 0; k < c->k; k++) {
-                        int64_t w = (k * c->r * c->s + rs) * c->c;
-                        for (int64_t z = 0; z < c->c; z++)
-                            if (c->pass == GD_DNNL_FORWARD) out[y + k] += (double)a[x + z] * (double)b[w + z];
-                            else if (c->pass == GD_DNNL_BACKWARD_DATA)
-                                out[x + z] += (double)a[y + k] * (double)b[w + z];
-                            else out[w + z] += (double)a[x + z] * (double)b[y + k];
-                    }
-                }
-}
-
-static float *numbers(int64_t n, uint32_t stream) {
-    const gd_rng rng = {.seed = 7, .purpose = GD_PURPOSE_TEST | stream << 16};
-    float *x = rig_alloc((size_t)n * sizeof *x);
-    gd_rng_normal(&rng, 0, 0, (uint32_t)n, x);
-    return x;
-}
-
 /* ---- one implementation on one case ---- */
 
 /* Plans c for so many threads and runs it; false: it does not take c. name, limit: of what ran, and of its error. */
 typedef bool (*runner)(const gd_dnnl_conv *c, const gd__wino_kernels *set, int threads, const float *a, const float *b,
                        float *out, char name[64], double *limit);
 
-typedef struct row {
-    char name[64];
-    double error, limit;
-    int cases;
-} row;
-
-enum { MAX_ROWS = 128 };
-static row table[MAX_ROWS];
-static int rows;
-
-static void record(const char *name, double error, double limit) {
-    int i = 0;
-    while (i < rows && strcmp(table[i].name, name)) i++;
-    assert_true(i < MAX_ROWS);
-    if (i == rows) {
-        snprintf(table[rows].name, sizeof table[rows].name, "%s", name);
-        table[rows++].limit = limit;
-    }
-    if (error > table[i].error) table[i].error = error;
-    table[i].cases++;
-}
-
 /* Largest difference over the largest value; every thread count must give the bits of one. */
 static bool check(runner run, const gd_dnnl_conv *c, const gd__wino_kernels *set) {
     int64_t nx = c->n * c->h * c->w * c->c, nw = c->k * c->r * c->s * c->c, ny = c->n * c->p * c->q * c->k;
     int64_t count = c->pass == GD_DNNL_FORWARD ? ny : c->pass == GD_DNNL_BACKWARD_DATA ? nx : nw;
-    float *a = numbers(c->pass == GD_DNNL_BACKWARD_DATA ? ny : nx, 1),
-          *b = numbers(c->pass == GD_DNNL_BACKWARD_WEIGHTS ? ny : nw, 2), *got[3];
+    float *a = conv_numbers(c->pass == GD_DNNL_BACKWARD_DATA ? ny : nx, 1),
+          *b = conv_numbers(c->pass == GD_DNNL_BACKWARD_WEIGHTS ? ny : nw, 2), *got[3];
     double *want = calloc((size_t)count, sizeof *want), most = 0, error = 0, limit = 0;
     bool taken = true;
     char name[64], text[64];
@@ -95,7 +45,7 @@ static bool check(runner run, const gd_dnnl_conv *c, const gd__wino_kernels *set
     }
     gd__threads_enter(gd__threads_wanted());
     if (taken) {
-        multiply(c, a, b, want);
+        conv_sums(c, a, b, want);
         for (int64_t i = 0; i < count; i++) most = fmax(most, fabs(want[i]));
         for (int64_t i = 0; i < count; i++) error = fmax(error, fabs((double)got[0][i] - want[i]) / most);
         for (int64_t i = 0; i < count; i++)
@@ -104,7 +54,7 @@ static bool check(runner run, const gd_dnnl_conv *c, const gd__wino_kernels *set
                          pass_text[c->pass], (int)c->n, (int)c->h, (int)c->w, (int)c->c, (int)c->k, (int)c->r,
                          (int)c->stride, (long long)i, (double)got[0][i], want[i]);
         snprintf(name, sizeof name, "%.40s %s", text, pass_text[c->pass]);
-        record(name, error, limit);
+        conv_record(name, error, limit);
     }
     for (int i = 0; i < 3; i++) free(got[i]);
     free(a);
@@ -275,7 +225,7 @@ static void test_many_threads(void **state) {
     for (gd_dnnl_pass pass = GD_DNNL_FORWARD; pass <= GD_DNNL_BACKWARD_WEIGHTS; pass++) {
         gd_dnnl_conv c = conv_of(&(conv_case){1, 2, 2, 32, 4, 4, 1, {1, 2, 1, 2}}, pass);
         int64_t count = pass == GD_DNNL_FORWARD ? 4 * 4 : pass == GD_DNNL_BACKWARD_DATA ? 4 * 32 : 4 * 16 * 32;
-        float *a = numbers(4 * 32, 1), *b = numbers(4 * 16 * 32, 2), *out[2];
+        float *a = conv_numbers(4 * 32, 1), *b = conv_numbers(4 * 16 * 32, 2), *out[2];
         const int threads[2] = {1, 61};
         char name[64];
         double limit;
@@ -316,22 +266,14 @@ static void test_avx512_ran(void **state) {
         print_message("this processor has no AVX-512: those kernels were compiled and not run\n");
         skip();
     }
-    for (int i = 0; i < rows; i++)
-        if (strstr(table[i].name, "avx512")) return;
+    for (int i = 0; i < n_conv_errors; i++)
+        if (strstr(conv_errors[i].name, "avx512")) return;
     fail_msg("no case ran with AVX-512");
-}
-
-static int print_table(void **state) {
-    (void)state;
-    printf("%-48s %9s %8s %5s\n", "implementation", "error", "limit", "cases");
-    for (int i = 0; i < rows; i++)
-        printf("%-48s %9.2e %8.0e %5d\n", table[i].name, table[i].error, table[i].limit, table[i].cases);
-    return 0;
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_wino),          cmocka_unit_test(test_thin),
                                        cmocka_unit_test(test_small),         cmocka_unit_test(test_many_threads),
                                        cmocka_unit_test(test_small_refuses), cmocka_unit_test(test_avx512_ran)};
-    return cmocka_run_group_tests(tests, NULL, print_table);
+    return cmocka_run_group_tests(tests, NULL, conv_print_errors);
 }
