@@ -3,11 +3,11 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../cli/lib.sh"
 lab="$GANDIST_SOURCE_DIR/../shared/cluster"
 
-# lab_up N: hosts node1 ... nodeN, gone when the script ends. Skips where there can be none.
+# lab_up N: hosts node1 ... nodeN, gone when the script ends, or after lab_ttl seconds. Skips where there can be none.
 lab_up() {
     local code
     [ -x "$lab/hosts" ] || { echo "skipped: no ../shared/cluster"; exit 77; }
-    export GANDIST_LAB_DIR="${lab_folder:=$(mktemp -d)}/lab" GANDIST_LAB_TTL=7200
+    export GANDIST_LAB_DIR="${lab_folder:=$(mktemp -d)}/lab" GANDIST_LAB_TTL=${lab_ttl:-7200}
     trap lab_down EXIT
     "$lab/hosts" up "$1" || { code=$?; [ $code = 77 ] && echo "skipped: no hosts here (root and network namespaces are needed)"; exit $code; }
     lab_hosts=$1

@@ -6,6 +6,7 @@ seconds=50 test=cluster.soak
 [ "${1:-}" != --long ] || seconds=7200 test=cluster.soak_long
 seconds=${GANDIST_SOAK:-$seconds}
 use_seed 41 "$test"
+lab_ttl=$((seconds + 1800))
 lab_up 2
 busy_recipe busy.yaml
 job=(busy.yaml --set checkpoint.every=20 --set log.every=100 --set log.samples.every=1000000 --set train.steps=100000000
