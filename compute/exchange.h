@@ -1,7 +1,8 @@
 /* compute/exchange.h -- sums of gradients over ranks where programs are: what a device may offer beside its executor (NCCL between GPUs).
  *
- * gd_exchanges is a provider, gd_exchange the sums of one network. A round goes on beside the executor's steps: begun behind
- * all steps so far, and those after its end see the sums. All ranks do the same rounds in the same order, of equal counts.
+ * gd_exchanges is a provider, gd_exchange the sums of one network. A round goes on beside the executor's steps, bucket by bucket, each
+ * as soon as its floats are final, and steps after its end see the sums. All ranks do the same rounds in the same order, of
+ * equal counts, and say in the same order what is final: what a network's sums are made of must not depend on the rank.
  * The order of additions is the provider's: replicas get the same bits, another number of ranks or of GPUs a host does not.
  * One thread, the executor's. */
 #ifndef GANDIST_COMPUTE_EXCHANGE_H
@@ -12,7 +13,7 @@
 
 #include "base/status.h"
 
-enum { GD_EXCHANGE_ID = 160, GD_EXCHANGE_JOURNAL = 1056 };
+enum { GD_EXCHANGE_ID = 160, GD_EXCHANGE_JOURNAL = 1312 };
 
 typedef struct gd_exchange gd_exchange;
 typedef struct gd_exchange_opts {
@@ -37,15 +38,23 @@ typedef struct gd_exchanges { /* every entry is there. Errors of all: NCCL, CUDA
     gd_status (*open)(const gd_exchange_opts *o, gd_exchange **out);
     /* Memory of the device that sums are fastest in; every rank as much, in the same order. Until close. */
     gd_status (*alloc)(gd_exchange *x, size_t bytes, void **out);
-    /* count floats of such memory, behind all steps so far; nobody touches them until the end. At once. */
+    /* A round over count floats of such memory. At once. */
     gd_status (*begin)(gd_exchange *x, float *data, size_t count);
-    /* Waits for the round. What it does not survive ends the exchange on this rank: only close is of use then. */
+    /* Those from first to last (exclusive) are final behind all steps so far; each is said once, and nobody touches it until
+     * the end. all_ready: so are all the others. A bucket begins when all of it is final. At once. */
+    gd_status (*ready)(gd_exchange *x, size_t first, size_t last);
+    gd_status (*all_ready)(gd_exchange *x);
+    /* Steps from here on see the sums. At once; a few rounds may have ended and not be over. */
     gd_status (*end)(gd_exchange *x);
+    /* Waits on the host until all rounds that have ended are over, as everybody does who waits for steps behind them. What a round
+     * does not survive ends all exchanges on this rank: only close is of use then. *waited: seconds that steps had to wait for
+     * sums since the last settle, as far as the host has seen it. */
+    gd_status (*settle)(gd_exchange *x, double *waited);
     void (*journal)(const gd_exchange *x, gd_exchange_journal *out);
     /* Whether all ranks asked for the same. false: text says the first difference, and of whom. */
     bool (*same)(const gd_exchange_journal *of_rank, int ranks, char *text, size_t room);
-    /* Together with all ranks, with no round under way; or (abort) at once, whatever is under way, as every rank then must. x is
-     * gone, whatever comes back. NULL is fine. */
+    /* Together with all ranks, with no round under way; or (abort) at once, whatever is under way, as every rank then must, and with
+     * all exchanges. Its memory is gone when steps that were there have ended; and x is, whatever comes back. NULL is fine. */
     gd_status (*close)(gd_exchange *x, bool abort);
 } gd_exchanges;
 

@@ -26,6 +26,7 @@
 #ifndef GANDIST_COMPUTE_EXEC_H
 #define GANDIST_COMPUTE_EXEC_H
 
+#include "base/pick.h"
 #include "compute/program.h"
 
 /* A step of a program. nodes: in graph order; for a group all its members. */
@@ -61,9 +62,24 @@ typedef struct gd_update {
     size_t count;
     float rate, scale, decay, clip, eps, b1, rest1, b2, rest2, root2, alpha, rest, momentum;
     float average;            /* share of the moving average that is kept, where there is one           */
+    double clip_norm;         /* with a norm: larger ones are scaled down to it; 0: none                */
 } gd_update;
 
 enum { GD_SQUARES_BLOCK = 4096 };
+
+/* Batches of one part of a data set on their way to memory of the executor. A batch travels as one piece: gd_pick_bytes(count)
+ * of picks, and behind them the samples, each height x width pixels. It arrives in one of several slots. */
+typedef struct gd_feed_opts {
+    int slots;
+    size_t count;             /* samples of a batch                                                       */
+    size_t take;              /* of them in one take                                                      */
+    size_t pixel;             /* bytes that are moved as they are                                         */
+    uint32_t height, width;   /* of a sample                                                              */
+    uint32_t out_height, out_width; /* of the window that a pick takes of it                              */
+    const void *set;          /* memory of the executor with set_count samples, of which picks take: then a batch
+                                 is picks alone; or NULL                                                  */
+    size_t set_count;
+} gd_feed_opts;
 
 struct gd_executor {
     const char *name;         /* "ref", "cpu"                                                       */
@@ -86,15 +102,36 @@ struct gd_executor {
     gd_status (*copy)(void *state, void *to, const void *from, size_t bytes); /* within such memory */
     gd_status (*put)(void *to, const void *host, size_t bytes);   /* `host` may change from the return on */
     gd_status (*get)(void *host, const void *from, size_t bytes); /* waits until it is there             */
-    /* Optional, with alloc: an update on such memory, in order with the steps. m: ADAM's alone; v: the other moment of
-     * ADAM, the one of RMSPROP and MOMENTUM; average: NULL: none. */
-    gd_status (*update)(const gd_update *u, float *p, const float *g, float *m, float *v, float *average);
-    /* Required with update: sums of squares of x on such memory, in order with the steps; waits. out[b], on the host: of the
-     * GD_SQUARES_BLOCK floats from b times as many on (the last block may be shorter), with the bits of gd_square_sums
-     * (dist/optimizer.h). count: a multiple of 16. */
-    gd_status (*square_sums)(const float *x, size_t count, double *out);
-    /* Optional, all or none: runs of an instance that the device remembers after the first ones, with the same bytes.
-     * Nothing may hold them, and what the instance is bound to must not change. start and resume as those of instances. */
+    /* Optional, with alloc, all or none. get_later: `get` in two halves; copies, in order with the steps, what take hands to
+     * the host when it is there, after waiting if it must. host NULL: it is not wanted. Each ticket is taken once. */
+    gd_status (*get_later)(const void *from, size_t bytes, void **ticket);
+    gd_status (*take)(void *ticket, void *host);
+    /* Of running statistics x on such memory, in order with the steps: what is not finite becomes what it was in `before`, and
+     * average (NULL: none) keeps its share `decay` and takes the rest of x. *kept, a double of such memory: how many that were. */
+    gd_status (*keep)(float *x, const float *before, float *average, size_t count, float decay, double *kept);
+    /* An update on such memory, in order with the steps. m: ADAM's alone; v: the other moment of ADAM, the one of RMSPROP and
+     * MOMENTUM; average: NULL: none. norm: NULL: u->scale holds; else a double of such memory that gets the norm of g, which is
+     * scaled as clip_norm says, and the update is not made where the norm is not finite, or, to a rule that squares, infinite:
+     * all with the bits of dist/update.c. Then u->count is a multiple of 16. */
+    gd_status (*update)(const gd_update *u, float *p, const float *g, float *m, float *v, float *average, double *norm);
+    /* Optional, all or none, with alloc: batches that travel beside the steps. pin: memory of the host that they start from,
+     * GD_PICK_ALIGN aligned. feed_new: *feed: owner: caller, feed_free. */
+    gd_status (*room)(size_t *bytes); /* of alloc that are free now */
+    gd_status (*pin)(size_t bytes, void **out);
+    void (*unpin)(void *memory); /* NULL is fine */
+    gd_status (*feed_new)(const gd_feed_opts *o, void **feed);
+    /* A whole batch in pinned memory sets out for a slot, behind the takes from it so far. Until feed_sent nobody writes
+     * there. */
+    gd_status (*feed_send)(void *feed, int slot, const void *pinned);
+    /* Waits until what set out for the slot last has left pinned memory; at once where nothing ever did. */
+    gd_status (*feed_sent)(void *feed, int slot);
+    /* In order with the steps, behind the slot's arrival: for i below `take`, the window of pick first + i, cut out of its
+     * sample and mirrored or not, goes to out as sample i. out: memory of the executor. */
+    gd_status (*feed_take)(void *feed, int slot, size_t first, void *out);
+    void (*feed_free)(void *feed); /* waits for what is under way; NULL is fine */
+    /* Optional, all or none: runs of an instance that the device remembers after the first ones, with the same bytes. What the
+     * instance is bound to, its sets and its hooks must not change. start and resume as those of instances, holds and
+     * hooks included, but that `between` is called more seldom. */
     gd_status (*replay_new)(const gd_program *p, gd_instance *i, void **replay); /* owner: caller, replay_free; p is i's */
     gd_status (*replay_start)(void *replay, const gd_run_args *a, gd_pause *pause);
     gd_status (*replay_resume)(void *replay, gd_pause *pause);
@@ -107,6 +144,17 @@ struct gd_executor {
     gd_status (*choices)(char **text);
     gd_status (*take_choices)(const char *text);
 };
+
+/* ---- for executors that replay runs ---- */
+
+unsigned gd_instance_held(const gd_instance *i);        /* as gd_instance_hold was last told       */
+gd_run_hooks gd_instance_hooks(const gd_instance *i);   /* as gd_instance_set_hooks was last told  */
+/* The sets that what comes next touches: of the run under way, or of its beginning. */
+unsigned gd_instance_needs(const gd_instance *i, bool start);
+/* The sets that steps have touched since the last call. */
+unsigned gd_instance_take_touched(gd_instance *i);
+/* Whether runs pause with CUT behind outputs that gd_run_hooks.cuts names, unless their phase ends there. */
+void gd_instance_cut(gd_instance *i, bool on);
 
 const gd_executor *gd_executor_ref(void);
 const gd_executor *gd_executor_cpu(void);

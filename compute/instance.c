@@ -19,6 +19,8 @@ struct gd_instance {
     int step, phase;      /* of the run under way; step -1: it has not begun   */
     unsigned char *touch; /* per step, and for the start in front of them: sets of gd_instance_group; NULL: none */
     unsigned held;        /* sets that may not be touched                     */
+    unsigned touched;     /* sets that were, since somebody asked             */
+    bool cutting, cut;    /* pause behind outputs that hooks.cuts names; one was complete  */
     gd_run_hooks hooks;
     int told; /* outputs of the run that are known to be complete */
     bool running;
@@ -128,6 +130,22 @@ void gd_instance_hold(gd_instance *i, unsigned sets) { i->held = sets; }
 /* The held sets that step s (-1: the start) would touch. */
 static unsigned kept_from(const gd_instance *i, int s) { return i->touch ? i->touch[s + 1] & i->held : 0; }
 
+unsigned gd_instance_held(const gd_instance *i) { return i->held; }
+gd_run_hooks gd_instance_hooks(const gd_instance *i) { return i->hooks; }
+void gd_instance_cut(gd_instance *i, bool on) { i->cutting = on; }
+
+unsigned gd_instance_needs(const gd_instance *i, bool start) {
+    int s = start ? -1 : i->step;
+    if (!i->touch || s >= i->p->n_steps) return 0;
+    return i->touch[s + 1] | (start && i->p->n_steps ? i->touch[1] : 0);
+}
+
+unsigned gd_instance_take_touched(gd_instance *i) {
+    unsigned sets = i->touched;
+    i->touched = 0;
+    return sets;
+}
+
 void gd_instance_set_hooks(gd_instance *i, const gd_run_hooks *h) { i->hooks = h ? *h : (gd_run_hooks){0}; }
 
 /* ---- guard bands and dead memory ---- */
@@ -210,8 +228,11 @@ static gd_status run_step(gd_instance *i, int s) {
 
 static gd_status tell_done(gd_instance *i, int s) {
     const gd_program *p = i->p;
-    for (; i->told < p->n_ends && p->end[i->told].step <= s; i->told++)
-        if (i->hooks.done) GD_TRY(i->hooks.done(i->hooks.ctx, p->end[i->told].binding));
+    for (; i->told < p->n_ends && p->end[i->told].step <= s; i->told++) {
+        int binding = p->end[i->told].binding;
+        if (i->hooks.done) GD_TRY(i->hooks.done(i->hooks.ctx, binding));
+        i->cut |= i->cutting && i->hooks.cuts && i->hooks.cuts(i->hooks.ctx, binding);
+    }
     return GD_OK;
 }
 
@@ -236,12 +257,24 @@ static void pause_at_collective(const gd_instance *i, int s, gd_pause *pause) {
                         .count = gd_shape_count(info->shape)};
 }
 
+/* Whether to pause for outputs that are complete: where the phase ends there is another pause. */
+static bool take_cut(gd_instance *i) {
+    const gd_program *p = i->p;
+    bool cut = i->cut && i->step < p->n_steps && (i->step < 0 || p->step[i->step].phase == i->phase);
+    i->cut = false;
+    return cut;
+}
+
 gd_status gd_instance_resume(gd_instance *i, gd_pause *pause) {
     const gd_program *p = i->p;
     if (!i->running) GD_FAIL(INTERNAL, "run: resumed without a start");
     if (i->serving) GD_TRY(finish_step(i, i->step - 1));
     i->serving = false;
     while (i->step < p->n_steps) {
+        if (take_cut(i)) {
+            *pause = (gd_pause){.kind = GD_PAUSE_CUT, .phase = i->phase};
+            return GD_OK;
+        }
         if (i->step >= 0 && p->step[i->step].phase > i->phase) {
             i->phase = p->step[i->step].phase;
             *pause = (gd_pause){.kind = GD_PAUSE_PHASE, .phase = i->phase};
@@ -253,6 +286,7 @@ gd_status gd_instance_resume(gd_instance *i, gd_pause *pause) {
         }
         if (i->hooks.between) GD_TRY(i->hooks.between(i->hooks.ctx));
         int s = i->step++;
+        if (i->touch) i->touched |= i->touch[s + 1];
         if (s >= 0) GD_TRY(run_step(i, s));
         i->serving = s >= 0 && is_collective(p, s);
         if (i->serving) {
@@ -275,6 +309,8 @@ gd_status gd_instance_start(gd_instance *i, const gd_run_args *a, gd_pause *paus
     i->running = true;
     i->serving = false;
     i->told = 0;
+    i->touched = 0;
+    i->cut = false;
     return gd_instance_resume(i, pause);
 }
 

@@ -225,6 +225,8 @@ gd_program_stats gd_program_get_stats(const gd_program *p) {
     return s;
 }
 
+int gd_program_done(const gd_program *p, int k) { return k >= 0 && k < p->n_ends ? p->end[k].binding : -1; }
+
 int gd_program_bindings(const gd_program *p, const gd_binding **list) {
     *list = p->binding;
     return p->n_bindings;

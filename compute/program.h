@@ -69,6 +69,8 @@ typedef struct gd_binding {
     bool is_input, is_param, is_output;
 } gd_binding;
 int gd_program_bindings(const gd_program *p, const gd_binding **list); /* owner: p */
+/* The binding of the k-th output, from 0, in the order in which they are complete; -1: there are not so many. */
+int gd_program_done(const gd_program *p, int k);
 
 /* p must outlive it. Touches every page of its arena once. Errors: NOMEM, UNSUP. */
 GD_CHECKED gd_status gd_instance_make(const gd_program *p, gd_instance **out);
@@ -89,7 +91,13 @@ typedef struct gd_run_args {
     uint64_t sample;       /* global index of this shard's first sample                             */
 } gd_run_args;
 
-typedef enum gd_pause_kind { GD_PAUSE_DONE, GD_PAUSE_PHASE, GD_PAUSE_COLLECTIVE, GD_PAUSE_HELD } gd_pause_kind;
+typedef enum gd_pause_kind {
+    GD_PAUSE_DONE,
+    GD_PAUSE_PHASE,
+    GD_PAUSE_COLLECTIVE,
+    GD_PAUSE_HELD,
+    GD_PAUSE_CUT /* only to who captures a run: exec.h */
+} gd_pause_kind;
 typedef struct gd_pause {
     gd_pause_kind kind;
     int phase;         /* PHASE: the one that would start now                                       */
@@ -115,6 +123,8 @@ typedef struct gd_run_hooks {
     void *ctx;
     gd_status (*between)(void *ctx);           /* before every step                                  */
     gd_status (*done)(void *ctx, int binding); /* this output is complete and not touched any more   */
+    bool (*cuts)(void *ctx, int binding);      /* whether `done` acts on it at once; NULL: never. A run that is replayed is cut
+                                                  there, and told of other outputs when its piece has been put on its way */
 } gd_run_hooks;
 void gd_instance_set_hooks(gd_instance *i, const gd_run_hooks *h); /* copied; NULL: none */
 

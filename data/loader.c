@@ -1,7 +1,7 @@
 /* data/loader.c -- worker threads decode into a ring of batches ahead of the trainer.
  *
- * Batches are numbered from the last seek on; batch k lies in slot k % slots. One slot more than
- * `depth`, because the batch that the trainer holds keeps its slot. Workers take runs of samples in
+ * Batches are numbered from the last seek on; batch k lies in slot k % slots. `held` slots more than
+ * `depth`, because the batches that the trainer holds keep theirs. Workers take runs of samples in
  * order, so the earliest batch is finished first and a batch is shared by all workers. One lock
  * guards all positions; samples are decoded outside of it. Nobody ever polls. */
 #include "data/loader.h"
@@ -25,7 +25,9 @@ typedef struct slot {
     int64_t done;   /* samples decoded or given up                      */
     int64_t failed; /* lowest sample that failed; -1: none              */
     gd_error error; /* of that sample                                   */
-    uint8_t *part[GD_PARTS_MAX];
+    void *memory[GD_PARTS_MAX];
+    uint8_t *part[GD_PARTS_MAX]; /* in memory, behind the picks */
+    gd_pick *pick[GD_PARTS_MAX]; /* NULL: none are wanted       */
 } slot;
 
 struct gd_loader {
@@ -95,8 +97,12 @@ static gd_status decode(const gd_loader *l, const piece *p, int64_t i) {
         index[part] = sample_of(l, part, draw);
         out[part] = p->s->part[part] + (size_t)i * l->sample_bytes[part];
     }
-    GD_TRY(gd__dataset_sample(l->d, index, draw, out));
-    return GD_OK;
+    for (int part = 0; part < l->d->parts && l->o.whole; part++) {
+        p->s->pick[part][i] = gd_dataset_pick(l->d, part, draw);
+        p->s->pick[part][i].index = (uint32_t)(l->o.absent ? index[part] : i);
+    }
+    if (l->o.absent) return GD_OK;
+    return gd__dataset_sample(l->d, index, l->o.whole ? NULL : &draw, out);
 }
 
 /* Called with the lock held. The lowest failing sample counts, whoever came across it first: every
@@ -154,7 +160,7 @@ static gd_status check_opts(const gd_dataset *d, const gd_loader_opts *o) {
                 "loader: samples %" PRId64 " to %" PRId64 " of a global batch of %" PRId64 "; expected a part "
                 "of it",
                 o->first, o->first + o->local - 1, o->global);
-    if (o->workers < 0 || o->workers > WORKERS_MAX || o->depth < 0 || o->depth > DEPTH_MAX)
+    if (o->workers < 0 || o->workers > WORKERS_MAX || o->depth < 0 || o->depth > DEPTH_MAX || o->held < 0)
         GD_FAIL(CONFIG, "loader: %d workers, %d batches ahead; expected at most %d and %d, or 0 for the default",
                 o->workers, o->depth, WORKERS_MAX, DEPTH_MAX);
     for (int p = 0; p < d->parts; p++) {
@@ -170,19 +176,44 @@ static gd_status check_opts(const gd_dataset *d, const gd_loader_opts *o) {
     return GD_OK;
 }
 
+static gd_status take_memory(const gd_loader *l, size_t bytes, void **out) {
+    *out = NULL;
+    if (l->o.alloc) {
+        gd_status st = l->o.alloc(bytes, out);
+        return st == GD_OK ? GD_OK : gd_context(st, "loader: %d batches of %" PRId64 " samples", l->slots, l->o.local);
+    }
+    *out = calloc(bytes, 1);
+    if (!*out)
+        GD_FAIL(NOMEM, "loader: no memory for %d batches of %" PRId64 " samples; lower batch.global", l->slots,
+                l->o.local);
+    return GD_OK;
+}
+
+static gd_status make_slot(gd_loader *l, slot *s) {
+    const size_t picks = l->o.whole ? (size_t)gd_pick_bytes((uint64_t)l->o.local) : 0;
+    s->batch = -1;
+    for (int p = 0; p < l->d->parts; p++) {
+        void *at;
+        GD_TRY(take_memory(l, picks + (size_t)l->o.local * l->sample_bytes[p], &at));
+        s->memory[p] = at;
+        s->part[p] = (uint8_t *)at + picks;
+        s->pick[p] = l->o.whole ? at : NULL;
+    }
+    return GD_OK;
+}
+
+static void free_slot(const gd_loader *l, const slot *s) {
+    for (int p = 0; p < GD_PARTS_MAX; p++) {
+        if (l->o.alloc && s->memory[p]) l->o.free(s->memory[p]);
+        if (!l->o.alloc) free(s->memory[p]);
+    }
+}
+
 static gd_status make_ring(gd_loader *l) {
     l->ring = calloc((size_t)l->slots, sizeof *l->ring);
     l->thread = calloc((size_t)l->o.workers, sizeof *l->thread);
     if (!l->ring || !l->thread) GD_FAIL(NOMEM, "loader: no memory for %d batches", l->slots);
-    for (int i = 0; i < l->slots; i++) {
-        l->ring[i].batch = -1;
-        for (int p = 0; p < l->d->parts; p++) {
-            l->ring[i].part[p] = calloc((size_t)l->o.local, l->sample_bytes[p]);
-            if (!l->ring[i].part[p])
-                GD_FAIL(NOMEM, "loader: no memory for %d batches of %" PRId64 " samples; lower batch.global", l->slots,
-                        l->o.local);
-        }
-    }
+    for (int i = 0; i < l->slots; i++) GD_TRY(make_slot(l, &l->ring[i]));
     return GD_OK;
 }
 
@@ -193,9 +224,11 @@ static gd_loader *loader_new(const gd_dataset *d, const gd_loader_opts *o) {
     l->o = *o;
     if (!l->o.workers) l->o.workers = 1;
     if (!l->o.depth) l->o.depth = 2;
-    l->slots = l->o.depth + 1;
+    if (!l->o.held) l->o.held = 1;
+    l->slots = l->o.depth + l->o.held;
     l->base = o->cursor;
-    for (int p = 0; p < d->parts; p++) l->sample_bytes[p] = gd_sample_bytes(d->shape[p]);
+    for (int p = 0; p < d->parts; p++)
+        l->sample_bytes[p] = o->absent ? 0 : gd_sample_bytes(o->whole ? d->ready[p] : d->shape[p]);
     const int64_t runs = (int64_t)RUNS_PER_WORKER * l->o.workers;
     l->run = (l->o.local + runs - 1) / runs;
     pthread_mutex_init(&l->lock, NULL); /* with default attributes these cannot fail on Linux */
@@ -225,8 +258,7 @@ void gd_loader_close(gd_loader *l) {
     pthread_cond_broadcast(&l->work);
     pthread_mutex_unlock(&l->lock);
     for (int i = 0; i < l->threads; i++) pthread_join(l->thread[i], NULL);
-    for (int i = 0; l->ring && i < l->slots; i++)
-        for (int p = 0; p < GD_PARTS_MAX; p++) free(l->ring[i].part[p]);
+    for (int i = 0; l->ring && i < l->slots; i++) free_slot(l, &l->ring[i]);
     pthread_cond_destroy(&l->ready);
     pthread_cond_destroy(&l->work);
     pthread_mutex_destroy(&l->lock);
@@ -248,21 +280,37 @@ static void wait_for(gd_loader *l, const slot *s) {
     while (s->batch != l->served || s->done != l->o.local) pthread_cond_wait(&l->ready, &l->lock);
 }
 
+/* Called with the lock held. The batch of the held-th last call goes back. */
+static void release(gd_loader *l) {
+    const int64_t released = l->served - l->o.held + 1;
+    if (released <= l->released) return;
+    l->released = released;
+    pthread_cond_broadcast(&l->work);
+}
+
+bool gd_loader_ready(gd_loader *l) {
+    pthread_mutex_lock(&l->lock);
+    const slot *s = &l->ring[l->served % l->slots];
+    const bool ready = s->batch == l->served && s->done == l->o.local && s->failed < 0;
+    pthread_mutex_unlock(&l->lock);
+    return ready;
+}
+
 gd_status gd_loader_next(gd_loader *l, gd_batch *b) {
     gd_status st = GD_OK;
     const double start = seconds();
     pthread_mutex_lock(&l->lock);
-    if (l->released != l->served) {
-        l->released = l->served; /* the batch of the last call goes back */
-        pthread_cond_broadcast(&l->work);
-    }
+    release(l);
     slot *s = &l->ring[l->served % l->slots];
     wait_for(l, s);
     if (s->failed >= 0) {
         st = gd_error_restore(&s->error);
     } else {
         *b = (gd_batch){.cursor = gd_loader_cursor(l)};
-        for (int p = 0; p < l->d->parts; p++) b->part[p] = s->part[p];
+        for (int p = 0; p < l->d->parts; p++) {
+            b->part[p] = s->part[p];
+            b->pick[p] = s->pick[p];
+        }
         l->served++;
     }
     pthread_mutex_unlock(&l->lock);

@@ -10,23 +10,19 @@
 #include "data/image_internal.h"
 #include "data/source.h"
 
-typedef struct window {
-    int top, left;
-    bool mirror;
-} window;
-
-/* Parts that belong together are cropped and mirrored together. */
-static window draw_window(const gd_dataset *d, int part, uint64_t draw) {
+/* Parts that belong together are cropped and mirrored together; points and labels are not pictures. */
+gd_pick gd_dataset_pick(const gd_dataset *d, int part, uint64_t draw) {
     const uint32_t stream = d->aligned ? 0 : (uint32_t)part << 16;
-    window w = {0};
+    gd_pick w = {0};
+    if (d->source->point || (d->labels && part == 1)) return w;
     if (d->crop) {
         const gd_rng r = {.seed = d->seed, .purpose = GD_PURPOSE_CROP | stream};
         const uint64_t places = (uint64_t)(d->load - d->size) + 1, at = gd_rng_below(&r, draw, places * places);
-        w.top = (int)(at / places);
-        w.left = (int)(at % places);
+        w.top = (uint32_t)(at / places);
+        w.left = (uint32_t)(at % places);
     }
     const gd_rng r = {.seed = d->seed, .purpose = GD_PURPOSE_FLIP | stream};
-    w.mirror = d->flip && gd_rng_below(&r, draw, 2);
+    w.mirror = d->flip && gd_rng_below(&r, draw, 2) != 0;
     return w;
 }
 
@@ -38,10 +34,11 @@ static void copy_row(const uint8_t *from, size_t width, size_t c, bool mirror, u
 }
 
 /* pixels: of shape `in`; out: of shape `s`, no larger. */
-static void copy_window(const uint8_t *pixels, gd_sample_shape in, gd_sample_shape s, window w, uint8_t *out) {
+static void copy_window(const uint8_t *pixels, gd_sample_shape in, gd_sample_shape s, gd_pick w, uint8_t *out) {
     const size_t c = (size_t)s.channels, line = (size_t)in.width * c, made = (size_t)s.width * c;
-    pixels += (size_t)w.top * line + (size_t)w.left * c;
-    for (int y = 0; y < s.height; y++, pixels += line, out += made) copy_row(pixels, (size_t)s.width, c, w.mirror, out);
+    pixels += w.top * line + w.left * c;
+    for (int y = 0; y < s.height; y++, pixels += line, out += made)
+        copy_row(pixels, (size_t)s.width, c, w.mirror != 0, out);
 }
 
 /* Aspect is not kept with load: the public pix2pix code squashes whatever it gets. */
@@ -97,12 +94,19 @@ static gd_status check_index(const gd_dataset *d, int part, int64_t index) {
 
 static int stored_part(const gd_dataset *d, int part) { return d->swap ? 1 - part : part; }
 
+/* pixels: before cropping. draw NULL: all of them. */
+static void hand_out(const gd_dataset *d, int part, const uint64_t *draw, const uint8_t *pixels, void *out) {
+    if (!draw) memcpy(out, pixels, gd_sample_bytes(d->ready[part]));
+    else copy_window(pixels, d->ready[part], d->shape[part], gd_dataset_pick(d, part, *draw), out);
+}
+
 /* im: raw, freed here. */
-static gd_status finish(const gd_dataset *d, int part, int64_t index, uint64_t draw, gd_image *im, void *out) {
+static gd_status finish(const gd_dataset *d, int part, int64_t index, const uint64_t *draw, bool once, gd_image *im,
+                        void *out) {
     gd_status st;
     GD_TRY_TO(done, prepare(d, d->ready[part], im));
-    keep(d, part, index, im->pixels);
-    copy_window(im->pixels, d->ready[part], d->shape[part], draw_window(d, part, draw), out);
+    if (!once) keep(d, part, index, im->pixels);
+    hand_out(d, part, draw, im->pixels, out);
 done:
     gd_image_free(im);
     return st;
@@ -117,7 +121,8 @@ static gd_status one_hot(const gd_dataset *d, int64_t index, uint8_t *out) {
     return GD_OK;
 }
 
-gd_status gd_dataset_get(const gd_dataset *d, int part, int64_t index, uint64_t draw, void *out) {
+/* once: it is not asked for again. */
+static gd_status get(const gd_dataset *d, int part, int64_t index, const uint64_t *draw, bool once, void *out) {
     GD_TRY(check_index(d, part, index));
     if (d->labels && part == 1) return one_hot(d, index, out);
     if (d->source->point) {
@@ -126,12 +131,39 @@ gd_status gd_dataset_get(const gd_dataset *d, int part, int64_t index, uint64_t 
     }
     const uint8_t *ready = kept(d, part, index);
     if (ready) {
-        copy_window(ready, d->ready[part], d->shape[part], draw_window(d, part, draw), out);
+        hand_out(d, part, draw, ready, out);
         return GD_OK;
     }
     gd_image im = {0};
     GD_TRY(d->source->image(d, stored_part(d, part), index, &im));
-    return finish(d, part, index, draw, &im, out);
+    return finish(d, part, index, draw, once, &im, out);
+}
+
+gd_status gd_dataset_get(const gd_dataset *d, int part, int64_t index, uint64_t draw, void *out) {
+    return get(d, part, index, &draw, false, out);
+}
+
+gd_sample_shape gd_dataset_whole_shape(const gd_dataset *d, int part) { return d->ready[part]; }
+
+gd_status gd_dataset_whole(const gd_dataset *d, int part, int64_t index, void *out) {
+    return get(d, part, index, NULL, false, out);
+}
+
+typedef struct run {
+    const gd_dataset *d;
+    int part;
+    int64_t first;
+    uint8_t *out;
+} run;
+
+static gd_status get_one(void *arg, size_t i) {
+    const run *r = arg;
+    return get(r->d, r->part, r->first + (int64_t)i, NULL, true, r->out + i * gd_sample_bytes(r->d->ready[r->part]));
+}
+
+gd_status gd_dataset_whole_run(const gd_dataset *d, int part, int64_t first, int64_t n, void *out) {
+    run r = {d, part, first, out};
+    return gd__check_all(d->where, (size_t)n, get_one, &r);
 }
 
 static bool decode_together(const gd_dataset *d, const int64_t index[GD_PARTS_MAX]) {
@@ -139,17 +171,18 @@ static bool decode_together(const gd_dataset *d, const int64_t index[GD_PARTS_MA
            !kept(d, 1, index[1]);
 }
 
-gd_status gd__dataset_sample(const gd_dataset *d, const int64_t index[GD_PARTS_MAX], uint64_t draw,
+gd_status gd__dataset_sample(const gd_dataset *d, const int64_t index[GD_PARTS_MAX], const uint64_t *draw,
                              void *const out[GD_PARTS_MAX]) {
     for (int p = 0; p < d->parts; p++) GD_TRY(check_index(d, p, index[p]));
     if (!decode_together(d, index)) {
-        for (int p = 0; p < d->parts; p++) GD_TRY(gd_dataset_get(d, p, index[p], draw, out[p]));
+        for (int p = 0; p < d->parts; p++) GD_TRY(get(d, p, index[p], draw, false, out[p]));
         return GD_OK;
     }
     gd_image im[GD_PARTS_MAX] = {0};
     gd_status st = GD_OK;
     GD_TRY(d->source->pair(d, index[0], im));
-    for (int p = 0; p < d->parts && st == GD_OK; p++) st = finish(d, p, index[p], draw, &im[stored_part(d, p)], out[p]);
+    for (int p = 0; p < d->parts && st == GD_OK; p++)
+        st = finish(d, p, index[p], draw, false, &im[stored_part(d, p)], out[p]);
     for (int p = 0; p < GD_PARTS_MAX; p++) gd_image_free(&im[p]);
     return st == GD_OK ? GD_OK : gd_trace(st, __FILE__, __LINE__);
 }
@@ -167,7 +200,7 @@ gd_status gd_dataset_truth(const gd_dataset *d, int from, int64_t index, void *o
     if (d->aligned) GD_TRY_TO(done, d->source->image(d, 1 - stored, index, &im));
     else GD_TRY_TO(done, d->source->truth(d, stored, index, &im));
     GD_TRY_TO(done, prepare(d, shape, &im));
-    copy_window(im.pixels, shape, shape, (window){0}, out);
+    copy_window(im.pixels, shape, shape, (gd_pick){0}, out);
 done:
     gd_image_free(&im);
     return st;

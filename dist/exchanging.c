@@ -15,14 +15,18 @@ const char *gd_train_exchanges(const gd_train_config *c, int ranks) {
 
 enum { BUCKET_BYTES = 4 << 20 }; /* smaller ones cost a GPU more than they hide; the recipe's may be larger */
 
+size_t gd__exchange_bucket(const gd_trainer *t) {
+    size_t bytes = t->config.bucket_bytes;
+    return (bytes > BUCKET_BYTES ? bytes : BUCKET_BYTES) / sizeof(float);
+}
+
 static gd_status open_group(gd_trainer *t, gd__arenas *a, const char *name, const unsigned char id[GD_EXCHANGE_ID]) {
     void *far;
-    size_t bytes = t->config.bucket_bytes;
     const gd_exchange_opts o = {.name = name,
                                 .rank = gd_comm_rank(t->comm),
                                 .size = gd_comm_size(t->comm),
                                 .id = id,
-                                .bucket = (bytes > BUCKET_BYTES ? bytes : BUCKET_BYTES) / sizeof(float),
+                                .bucket = gd__exchange_bucket(t),
                                 .seconds = t->config.exchange_seconds};
     GD_TRY(t->config.exchanges->open(&o, &a->exchange));
     GD_TRY(t->config.exchanges->alloc(a->exchange, a->count * sizeof(float), &far));
@@ -45,13 +49,29 @@ gd_status gd__open_exchanges(gd_trainer *t) {
     return GD_OK;
 }
 
-gd_status gd__begin_exchange(gd_trainer *t, gd__arenas *a) {
-    if (!a->exchange) return GD_OK;
+static gd_status open_round(gd_trainer *t, gd__arenas *a) {
+    if (a->summing) return GD_OK;
+    a->summing = true;
     return t->config.exchanges->begin(a->exchange, gd__space_at(&t->space, a->grad[0]), a->count);
 }
 
+gd_status gd__exchange_early(gd_trainer *t, gd__arenas *a, size_t first, size_t last) {
+    GD_TRY(open_round(t, a));
+    return t->config.exchanges->ready(a->exchange, first, last);
+}
+
+gd_status gd__begin_exchange(gd_trainer *t, gd__arenas *a) {
+    GD_TRY(open_round(t, a));
+    return t->config.exchanges->all_ready(a->exchange);
+}
+
 gd_status gd__end_exchange(gd_trainer *t, gd__arenas *a) {
-    return a->exchange ? t->config.exchanges->end(a->exchange) : GD_OK;
+    a->summing = false;
+    return t->config.exchanges->end(a->exchange);
+}
+
+gd_status gd__settle_exchange(gd_trainer *t, gd__arenas *a, double *waited) {
+    return t->config.exchanges->settle(a->exchange, waited);
 }
 
 static gd_status check_group(gd_trainer *t, const gd__arenas *a) {
@@ -78,7 +98,7 @@ void gd__close_exchanges(gd_trainer *t) {
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         gd_exchange *x = t->group[g].exchange;
         t->group[g].exchange = NULL;
-        if (!x || t->config.exchanges->close(x, !t->well || t->group[g].pending) == GD_OK) continue;
+        if (!x || t->config.exchanges->close(x, !t->well || t->group[g].summing) == GD_OK) continue;
         GD_LOG(DIST, WARN, "closing the exchange of gradients: %s", gd_error_message());
         gd_error_clear();
     }

@@ -202,15 +202,58 @@ static gd_status between_steps(void *programs) {
     return GD_OK;
 }
 
-/* Of the last local shard, on the host: the others have come as far. The first gradient of a group begins the round. */
+/* Of the last local shard: the others have come as far. The first gradient of a group begins the round. */
 static gd_status output_done(void *programs, int binding) {
     const gd__kind_programs *p = programs;
     gd_trainer *t = p->trainer;
     if (p->gradient[binding] < 0) return GD_OK;
     const gd__slot *s = &t->slot[p->gradient[binding]];
-    gd_reducer *r = t->group[s->group].reducer;
+    gd__arenas *a = &t->group[s->group];
+    gd_reducer *r = a->reducer;
+    if (a->exchange) return gd__exchange_early(t, a, s->offset, s->offset + gd__padded(s->count));
     if (!gd_reducer_is_open(r)) GD_TRY(gd_reducer_open(r, t->sliced));
     gd_reducer_ready(r, s->offset, s->offset + gd__padded(s->count));
+    return GD_OK;
+}
+
+static bool output_begins(void *programs, int binding) {
+    const gd__kind_programs *p = programs;
+    return p->begins && p->begins[binding];
+}
+
+/* Takes a gradient off what its group's buckets still miss; whether one is complete now. */
+static bool completes(const gd__slot *s, size_t bucket, size_t *missing) {
+    bool any = false;
+    for (size_t at = s->offset, end = at + gd__padded(s->count), to; at < end; at = to) {
+        size_t b = at / bucket;
+        to = (b + 1) * bucket < end ? (b + 1) * bucket : end;
+        missing[b] -= to - at;
+        any |= !missing[b];
+    }
+    return any;
+}
+
+static gd_status see_group(gd_trainer *t, gd__kind_programs *p, gd_group g) {
+    const size_t count = t->group[g].count, bucket = gd__exchange_bucket(t), n = (count + bucket - 1) / bucket;
+    size_t *missing = calloc(n + 1, sizeof *missing);
+    if (!missing) GD_FAIL(NOMEM, "program: no memory for %zu buckets", n);
+    for (size_t b = 0; b < n; b++) missing[b] = (b + 1) * bucket < count ? bucket : count - b * bucket;
+    for (int k = 0, binding; (binding = gd_program_done(p->program, k)) >= 0; k++) {
+        const gd__slot *s = p->gradient[binding] < 0 ? NULL : &t->slot[p->gradient[binding]];
+        if (s && s->group == g && completes(s, bucket, missing)) p->begins[binding] = true;
+    }
+    free(missing);
+    return GD_OK;
+}
+
+/* Where buckets of the exchange begin. */
+static gd_status see_buckets(gd_trainer *t, gd__kind_programs *p) {
+    const gd_binding *b;
+    int n = gd_program_bindings(p->program, &b);
+    if (!t->there) return GD_OK;
+    p->begins = calloc((size_t)n + 1, sizeof *p->begins);
+    if (!p->begins) GD_FAIL(NOMEM, "program: no memory for %d names", n);
+    for (int g = 0; g < GD_GROUP_COUNT; g++) GD_TRY(see_group(t, p, (gd_group)g));
     return GD_OK;
 }
 
@@ -234,11 +277,15 @@ static gd_status sort_bindings(const gd_trainer *t, gd__kind_programs *p, signed
 
 static gd_status let_overlap(gd_trainer *t, gd__kind_programs *p) {
     signed char *set = NULL;
-    bool early = !gd__space_is_far(&t->space); /* else gradients are fetched when all are there */
+    bool early = !gd__space_is_far(&t->space) || t->there; /* else gradients are fetched when all are there */
     p->trainer = t;
     gd_status st = sort_bindings(t, p, &set);
+    if (st == GD_OK) st = see_buckets(t, p);
     for (int64_t l = 0; l < t->local && st == GD_OK; l++) {
-        gd_run_hooks h = {.ctx = p, .between = between_steps, .done = early && l == t->local - 1 ? output_done : NULL};
+        gd_run_hooks h = {.ctx = p,
+                          .between = between_steps,
+                          .done = early && l == t->local - 1 ? output_done : NULL,
+                          .cuts = output_begins};
         gd_instance_set_hooks(p->instance[l], &h);
         st = gd_instance_group(p->instance[l], set);
     }
@@ -246,7 +293,7 @@ static gd_status let_overlap(gd_trainer *t, gd__kind_programs *p) {
     return st;
 }
 
-/* Programs that nothing holds, where the executor can. A profile is of steps, one by one. */
+/* Where the executor can. A profile is of steps, one by one. */
 static gd_status let_replay(gd_trainer *t, gd__kind_programs *p) {
     const gd_executor *x = t->config.executor;
     const char *profile = getenv("GANDIST_PROFILE");
@@ -337,7 +384,7 @@ static gd_status make_instances(gd_trainer *t) {
             GD_TRY(bind(t, p->program, p->instance[l], l));
         }
         if (t->overlap) GD_TRY(let_overlap(t, p));
-        else GD_TRY(let_replay(t, p));
+        GD_TRY(let_replay(t, p));
     }
     return GD_OK;
 }
@@ -369,6 +416,7 @@ void gd__free_programs(gd_trainer *t) {
         free(p->replay);
         free(p->instance);
         free(p->gradient);
+        free(p->begins);
         gd_program_free(p->program);
     }
     for (int d = 0; d < 2; d++) {

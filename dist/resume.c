@@ -19,13 +19,19 @@ gd_status gd__open_loader(gd_trainer *t) {
                         .cursor = first_draw(t),
                         .workers = t->config.loader_workers,
                         .depth = t->config.loader_depth};
+    if (t->config.executor->feed_new) GD_TRY(gd__open_feeds(t, &o));
     return gd_loader_open(t->data, &o, &t->loader);
+}
+
+static gd_status seek(gd_trainer *t) {
+    GD_TRY(gd__stop_feeds(t));
+    return gd_loader_seek(t->loader, first_draw(t));
 }
 
 gd_status gd__drop_ahead(gd_trainer *t) {
     if (!t->ahead) return GD_OK;
     t->ahead = false;
-    return gd_comm_agree(t->comm, gd_loader_seek(t->loader, first_draw(t)));
+    return gd_comm_agree(t->comm, seek(t));
 }
 
 /* A state goes on only under the recipe and on the data that it came from. */
@@ -80,7 +86,7 @@ gd_status gd_trainer_load(gd_trainer *t, const char *checkpoint) {
     gd_comm_label(t->comm, GD_PHASE_LOAD, -1, 0);
     bool refused;
     GD_TRY(gd_comm_agree(t->comm, load_state(t, checkpoint, &refused)));
-    gd_status st = gd_loader_seek(t->loader, first_draw(t));
+    gd_status st = seek(t);
     GD_TRY(gd_comm_agree(t->comm, st));
     return gd__hash_moments(t);
 }
@@ -95,7 +101,7 @@ static gd_status try_one(gd_trainer *t, const char *path, bool *next) {
     double refused = mine != GD_OK && (refused_here || !is_damage(mine));
     gd_status agreed = gd_comm_agree(t->comm, mine);
     *next = false;
-    if (agreed == GD_OK) return gd_comm_agree(t->comm, gd_loader_seek(t->loader, first_draw(t)));
+    if (agreed == GD_OK) return gd_comm_agree(t->comm, seek(t));
     GD_TRY(gd_comm_sum_f64(t->comm, &refused, 1));
     *next = refused == 0;
     return agreed;
@@ -217,5 +223,5 @@ gd_status gd__go_back(gd_trainer *t) {
              (gd_event_field[]){GD_EVENT_NUMBER("from", now.step), GD_EVENT_NUMBER("rollbacks", t->counters.rollbacks),
                                 GD_EVENT_TEXT("why", reason)},
              3);
-    return gd_comm_agree(t->comm, gd_loader_seek(t->loader, first_draw(t)));
+    return gd_comm_agree(t->comm, seek(t));
 }

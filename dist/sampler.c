@@ -22,7 +22,7 @@ gd_status gd__open_sampler(gd_trainer *t) {
     GD_TRY(gd__space_mirror(&t->space, t->sampler_image, out * sizeof(float)));
     const gd__arenas *g = &t->group[GD_GROUP_G];
     if (!t->resident) GD_TRY(gd__space_mirror(&t->space, g->ema, g->count * sizeof(float)));
-    GD_TRY(gd__space_mirror(&t->space, t->buffer_ema, t->buffer_count * sizeof(float)));
+    if (!t->there) GD_TRY(gd__space_mirror(&t->space, t->buffer_ema, t->buffer_count * sizeof(float)));
     for (int d = 0; d < 2; d++) GD_TRY(open_one(t, d, noise ? "z" : "x"));
     return GD_OK;
 }
@@ -44,7 +44,7 @@ static gd_status put_weights(gd_trainer *t, bool ema) {
     GD_TRY(gd__put_params(t));
     GD_TRY(gd__put_statistics(t));
     if (ema && g->ema && !t->resident) GD_TRY(gd__space_put(&t->space, g->ema, g->count * sizeof(float)));
-    if (ema && t->buffer_ema) GD_TRY(gd__space_put(&t->space, t->buffer_ema, t->buffer_count * sizeof(float)));
+    if (ema && t->buffer_ema && !t->there) GD_TRY(gd__space_put(&t->space, t->buffer_ema, t->buffer_count * sizeof(float)));
     return GD_OK;
 }
 

@@ -69,6 +69,7 @@ static gd_status allocate_group(gd_trainer *t, gd_group g) {
     partials = gd__partials(a->count, gd_comm_size(t->comm), &gathered);
     bool ok = (a->param = gd__aligned(bytes)) && (a->grad = calloc((size_t)t->local, sizeof *a->grad)) &&
               (a->partial = calloc(partials, sizeof *a->partial));
+    if (ok && t->there) ok = (a->norm = gd__aligned(sizeof *a->norm));
     if (ok && t->sliced) ok = (a->gathered = calloc(gathered + 1, sizeof *a->gathered));
     for (int m = 0; ok && m < gd_optimizer_moments(&t->config.optimizer[g]); m++)
         ok = (a->moment[m] = gd__aligned((a->last - a->first) * sizeof(float)));
@@ -83,6 +84,7 @@ static gd_status allocate_buffers(gd_trainer *t) {
     for (int64_t l = 0; ok && l < t->local; l++) ok = (t->buffer[l] = gd__aligned(bytes));
     ok = ok && (t->buffer_before = gd__aligned(bytes));
     if (ok && t->config.ema_decay > 0) ok = (t->buffer_ema = gd__aligned(bytes));
+    ok = ok && (t->buffer_kept = gd__aligned(sizeof *t->buffer_kept));
     if (!ok) GD_FAIL(NOMEM, "training state: no memory for running statistics");
     return GD_OK;
 }
@@ -91,11 +93,17 @@ static gd_status mirror_state(gd_trainer *t) {
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         const gd__arenas *a = &t->group[g];
         GD_TRY(gd__space_mirror(&t->space, a->param, a->count * sizeof(float)));
+        GD_TRY(gd__space_mirror(&t->space, a->norm, sizeof *a->norm));
         for (int64_t l = 0; l < t->local && !a->exchange; l++)
             GD_TRY(gd__space_mirror(&t->space, a->grad[l], a->count * sizeof(float)));
     }
     for (int64_t l = 0; l < t->local; l++)
         GD_TRY(gd__space_mirror(&t->space, t->buffer[l], t->buffer_count * sizeof(float)));
+    if (t->there) {
+        GD_TRY(gd__space_mirror(&t->space, t->buffer_before, t->buffer_count * sizeof(float)));
+        GD_TRY(gd__space_mirror(&t->space, t->buffer_ema, t->buffer_count * sizeof(float)));
+        GD_TRY(gd__space_mirror(&t->space, t->buffer_kept, sizeof *t->buffer_kept));
+    }
     return gd__mirror_optimizer(t);
 }
 
@@ -119,6 +127,8 @@ void gd__params_changed(gd_trainer *t) {
         t->group[g].changed = true;
         t->group[g].newer = false;
     }
+    t->buffer_changed = true;
+    t->buffer_newer = false;
 }
 
 gd_status gd__put_params(gd_trainer *t) {
@@ -133,6 +143,9 @@ gd_status gd__put_params(gd_trainer *t) {
 }
 
 gd_status gd__put_statistics(gd_trainer *t) {
+    if (t->there && !t->buffer_changed) return GD_OK;
+    t->buffer_changed = false;
+    if (t->there && t->buffer_ema) GD_TRY(gd__space_put(&t->space, t->buffer_ema, t->buffer_count * sizeof(float)));
     for (int64_t l = 0; l < t->local; l++)
         GD_TRY(gd__space_put(&t->space, t->buffer[l], t->buffer_count * sizeof(float)));
     return GD_OK;
@@ -145,6 +158,7 @@ void gd__free_state(gd_trainer *t) {
         free(a->grad);
         free(a->partial);
         free(a->gathered);
+        free(a->norm);
         free(a->param);
         free(a->moment[0]);
         free(a->moment[1]);
@@ -154,6 +168,7 @@ void gd__free_state(gd_trainer *t) {
     free(t->buffer);
     free(t->buffer_before);
     free(t->buffer_ema);
+    free(t->buffer_kept);
 }
 
 float *gd__slot_data(const gd_trainer *t, const gd__slot *s) {

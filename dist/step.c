@@ -8,24 +8,29 @@
 #include "dist/trainer.h"
 #include "dist/tree.h"
 
+static gd_status copy_batch(gd_trainer *t, const gd_batch *b) {
+    for (int p = 0; p < gd_dataset_parts(t->data); p++) {
+        size_t bytes = (size_t)t->n * gd_sample_bytes(gd_dataset_shape(t->data, p));
+        for (int64_t l = 0; l < t->local; l++) {
+            memcpy(t->batch[p][l], (const char *)b->part[p] + (size_t)l * bytes, bytes);
+            GD_TRY(gd__space_put(&t->space, t->batch[p][l], bytes));
+        }
+    }
+    return GD_OK;
+}
+
 /* The next batch, cut into the local shards. Every rank leaves with one answer. */
 static gd_status load_batch(gd_trainer *t) {
-    gd_batch b;
+    gd_batch b = {.wait_s = 0};
     if (t->have_batch) return GD_OK;
     gd__label(t, GD_PHASE_DATA, -1);
-    gd_status st = gd_loader_next(t->loader, &b);
+    gd_status st = gd__fed(t) ? gd__feed_fetch(t, &b.wait_s) : gd_loader_next(t->loader, &b);
     double since = gd__seconds();
     st = gd_comm_agree(t->comm, st);
     t->now.idle += gd__seconds() - since;
     if (st != GD_OK) t->together = true;
     GD_TRY(st);
-    for (int p = 0; p < gd_dataset_parts(t->data); p++) {
-        size_t bytes = (size_t)t->n * gd_sample_bytes(gd_dataset_shape(t->data, p));
-        for (int64_t l = 0; l < t->local; l++) {
-            memcpy(t->batch[p][l], (const char *)b.part[p] + (size_t)l * bytes, bytes);
-            GD_TRY(gd__space_put(&t->space, t->batch[p][l], bytes));
-        }
-    }
+    GD_TRY(gd__fed(t) ? gd__feed_take(t) : copy_batch(t, &b));
     t->now.data += b.wait_s;
     gd_comm_worked(t->comm);
     t->have_batch = t->config.overfit_batch; /* the loader starts at 0 then: gd__open_loader */
@@ -115,10 +120,11 @@ static unsigned pending_groups(const gd_trainer *t) {
 static gd_status start_all(gd_trainer *t, const gd__kind_programs *p, int64_t draw, bool ahead) {
     const gd_executor *x = t->config.executor;
     unsigned sets = holds(t, ahead);
-    memcpy(t->buffer_before, t->buffer[0], t->buffer_count * sizeof(float));
+    if (!t->there) memcpy(t->buffer_before, t->buffer[0], t->buffer_count * sizeof(float));
     for (int64_t l = 1; l < t->local; l++) memcpy(t->buffer[l], t->buffer[0], t->buffer_count * sizeof(float));
     GD_TRY(gd__put_params(t));
     GD_TRY(gd__put_statistics(t));
+    if (t->there) GD_TRY(gd__remember_statistics(t));
     for (int64_t l = 0; l < t->local; l++) {
         gd_run_args a = {.seed = gd__seed(t), .step = (uint64_t)draw, .sample = (uint64_t)((t->first + l) * t->n)};
         gd_instance_hold(p->instance[l], sets);
@@ -141,11 +147,9 @@ static gd_status resume_all(gd_trainer *t, const gd__kind_programs *p, bool ahea
 }
 
 /* What this rank hands over of each metric that this kind has; the others stay as they are. */
-static gd_status collect_metrics(gd_trainer *t, const gd_program *p) {
+void gd__read_metrics(gd_trainer *t, const gd_program *p) {
     const gd_binding *b;
     int n = gd_program_bindings(p, &b);
-    GD_TRY(gd__space_get(&t->space, t->metric_value,
-                         (size_t)t->local * GD__METRICS_MAX * GD__UNIT * sizeof *t->metric_value));
     for (int i = 0; i < n; i++) {
         if (!b[i].is_output || strncmp(b[i].name, "metric:", 7)) continue;
         int m = gd__metric_index(t, b[i].name + 7);
@@ -156,14 +160,26 @@ static gd_status collect_metrics(gd_trainer *t, const gd_program *p) {
         else memcpy(t->measured + m * t->handed, t->shard_value, (size_t)t->local * sizeof(double));
         gd__watch(t, m, sum);
     }
+}
+
+/* The network whose gradients a phase ends with; what both share goes to the first. */
+static gd_group group_of(gd_step_kind k, bool done) {
+    bool g = k == GD_STEP_G || (k == GD_STEP_DG_SHARED && done) || (k == GD_STEP_GD_SHARED && !done);
+    return g ? GD_GROUP_G : GD_GROUP_D;
+}
+
+static gd_status collect_metrics(gd_trainer *t, gd_step_kind k, const gd_program *p) {
+    if (t->there) return gd__later_metrics(t, group_of(k, true), p);
+    GD_TRY(gd__space_get(&t->space, t->metric_value,
+                         (size_t)t->local * GD__METRICS_MAX * GD__UNIT * sizeof *t->metric_value));
+    gd__read_metrics(t, p);
     return GD_OK;
 }
 
-/* Adds to the time of the group whose gradients a phase ends with; what both share goes to the first. */
+/* Adds to the time of that group. */
 static void book(gd_trainer *t, gd_step_kind k, bool done) {
     double now = gd__seconds();
-    bool g = k == GD_STEP_G || (k == GD_STEP_DG_SHARED && done) || (k == GD_STEP_GD_SHARED && !done);
-    if (g) t->now.g_step += now - t->mark;
+    if (group_of(k, done) == GD_GROUP_G) t->now.g_step += now - t->mark;
     else t->now.d_step += now - t->mark;
     t->mark = now;
 }
@@ -182,7 +198,8 @@ static gd_status begin(gd_trainer *t, const gd_step_plan *plan, const gd__kind_p
     if (gd_gan_step_reads(t->gan, k)) GD_TRY(load_batch(t));
     label_compute(t, k);
     GD_TRY(set_controls(t, plan));
-    return start_all(t, p, draw, ahead);
+    GD_TRY(start_all(t, p, draw, ahead));
+    return gd__feed_ahead(t);
 }
 
 /* What a pause is for. */
@@ -210,7 +227,8 @@ gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t dr
         GD_TRY(answer(t, k, draw));
         GD_TRY(resume_all(t, p, false));
     }
-    GD_TRY(collect_metrics(t, p->program));
+    GD_TRY(gd__feed_ahead(t)); /* where it was not decoded yet at the start: from here on the host may wait */
+    GD_TRY(collect_metrics(t, k, p->program));
     gd_comm_worked(t->comm);
     GD_TRY(end_of_phase(t, k, true, draw));
     book(t, k, true);

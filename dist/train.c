@@ -49,8 +49,7 @@ static gd_status build(gd_trainer *t) {
     GD_TRY(gd__open_looks(t));
     gd__initialise_state(t);
     GD_TRY(gd__make_view(t));
-    GD_TRY(gd__open_writer(t));
-    return gd__open_loader(t);
+    return gd__open_writer(t);
 }
 
 gd_status gd_trainer_new(gd_comm *comm, const gd_train_config *c, const gd_dataset *d, const gd_train_hooks *h,
@@ -67,6 +66,8 @@ gd_status gd_trainer_new(gd_comm *comm, const gd_train_config *c, const gd_datas
     st = gd_comm_agree(comm, st);
     if (st == GD_OK) st = gd__allocate_state(t);
     if (st == GD_OK) st = gd_comm_agree(comm, build(t));
+    if (st == GD_OK) st = gd__keep_set(t);
+    if (st == GD_OK) st = gd_comm_agree(comm, gd__open_loader(t));
     if (st == GD_OK) st = gd__hash_moments(t);
     if (st == GD_OK) {
         t->well = true;
@@ -77,8 +78,13 @@ gd_status gd_trainer_new(gd_comm *comm, const gd_train_config *c, const gd_datas
 
 void gd_trainer_free(gd_trainer *t) {
     if (!t) return;
+    gd__drop_late(t);
+    free(t->late);
+    if (!t->well) gd__close_exchanges(t); /* before anything waits for steps that wait for other ranks */
     gd_writer_free(t->writer);
+    gd__close_feeds(t);
     gd_loader_close(t->loader);
+    gd__free_kept(t);
     gd__free_looks(t);
     gd__free_programs(t);
     gd__free_state(t);
@@ -102,6 +108,7 @@ static int version_of(const gd_step_plan *plan, const gd_plan_rules *rules, int6
 static gd_status run_plan(gd_trainer *t, const gd_plan_rules *rules) {
     const gd_schedule_spec *s = &t->config.schedule;
     t->now = (gd__measured){0};
+    gd__drop_late(t); /* of an iteration that ended with an error */
     for (int m = 0; m < t->n_metrics * t->handed; m++) t->measured[m] = NAN;
     int64_t programs = gd_plan_programs(&t->plan, s);
     for (int64_t i = 0; i < programs; i++)
@@ -121,7 +128,7 @@ static bool may_run_ahead(const gd_trainer *t) {
     return gd__pending(t) && !(t->plan.flags & (GD_PLAN_STOP | GD_PLAN_SAMPLE | GD_PLAN_LOOK));
 }
 
-/* All updates end in their iteration; the next one may have begun by then. */
+/* All updates end in their iteration, and what they measured is known; the next one may have begun by then. */
 static gd_status end_updates(gd_trainer *t, const gd_plan_rules *rules) {
     if (may_run_ahead(t)) {
         gd__label(t, GD_PHASE_CONTROL, -1);
@@ -129,7 +136,8 @@ static gd_status end_updates(gd_trainer *t, const gd_plan_rules *rules) {
         GD_TRY(gd__run_ahead(t, &t->next, gd_plan_kind(&t->next, &t->config.schedule, 0),
                              version_of(&t->next, rules, 0), (int64_t)t->next.start.draws));
     }
-    return gd__end_updates(t, ~0u);
+    GD_TRY(gd__end_updates(t, ~0u));
+    return gd__take_late(t);
 }
 
 static void keep_times(gd_trainer *t, const gd__control *c) {

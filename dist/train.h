@@ -27,6 +27,14 @@ typedef enum gd_nonfinite {
 } gd_nonfinite;
 enum { GD_SKIPS_MAX = 5 };
 
+/* Whether the decoded data set stays in memory of an executor whose memory is not the host's: the same batches. */
+typedef enum gd_resident {
+    GD_RESIDENT_AUTO,            /* where it takes at most half of what is free, on every rank, and at
+                                    least as many samples as it has will be drawn                    */
+    GD_RESIDENT_ALWAYS,          /* CONFIG where it does not fit                                     */
+    GD_RESIDENT_NEVER,
+} gd_resident;
+
 typedef struct gd_train_config {
     uint64_t seed;
     gd_gan_spec gan;
@@ -51,6 +59,7 @@ typedef struct gd_train_config {
                                     shard and updates by all of its gradients (gd_train_exchanges)  */
     double exchange_seconds;     /* in which a sum by them has to end; 0: 300                       */
     int loader_workers, loader_depth;
+    gd_resident resident;
     int64_t check_every;         /* replica hash check, in steps; 0: only when saving               */
     bool overfit_batch;          /* always the first batch                                          */
     gd_watch_spec watch;

@@ -5,9 +5,12 @@
  *   programs.c  one program per step kind, one instance per local shard
  *   choices.c   rank 0's kernels on all ranks
  *   step.c      runs one program: data in, collectives, gradients out
+ *   feeding.c   data in, where programs are not on the host: the next batch travels beside the steps
+ *   kept.c      sets that stay there whole
  *   update.c    all-reduce, norms, optimiser, moving average: begun and ended, with programs in between
  *   resident.c  the optimiser, and what it works on, in memory of the executor
  *   exchanging.c  gradients that are summed there, too
+ *   late.c      numbers from there, which the host reads when an iteration ends
  *   slices.c    the same where optimiser state is divided over the ranks
  *   pool.c      image pools        adaptive.c  how many D updates
  *   control.c   what ranks tell each other after an iteration; replica check
@@ -48,7 +51,9 @@ typedef struct gd__arenas {
     float **grad;         /* per local shard; [0] is the sum after an update (of the slice) */
     double *partial;      /* sums of squares, one a block (GD_SLICE_UNIT)                */
     double *gathered;     /* sliced: those of all ranks                                  */
+    double *norm;         /* there: one number                                           */
     bool pending;         /* an update has begun and not ended                           */
+    bool summing;         /* there: a round of the exchange has begun and not ended      */
     bool changed;         /* the parameters, since their mirror (space.h) got them       */
     bool newer;           /* resident: the mirrors of parameters, moments and average are */
 } gd__arenas;
@@ -58,6 +63,7 @@ typedef struct gd__kind_programs {
     gd_instance **instance; /* per local shard                                           */
     void **replay;        /* per local shard, by which it runs; NULL: as an instance     */
     int *gradient;        /* per binding: the slot whose gradient it is, or -1           */
+    bool *begins;         /* per binding: a bucket of the exchange begins when it is complete; NULL: none does */
     struct gd_trainer *trainer;
 } gd__kind_programs;
 
@@ -75,6 +81,19 @@ typedef struct gd__pool {
     float **made, **given; /* per local shard: this step's images, and those that D sees */
 } gd__pool;
 
+/* Batches that travel to the executor's memory beside its steps; two slots there, taken in turn. */
+enum { GD__FEED_SLOTS = 2 };
+typedef struct gd__feeding {
+    void *feed[GD_PARTS_MAX]; /* per part of the data set; NULL: batches are copied as they are needed */
+    int slot;                 /* where the last batch went                                      */
+    bool ahead;               /* which is the next one, sent before it was needed               */
+} gd__feeding;
+
+/* The samples of the data set, before cropping and mirroring, in the executor's memory; part 0 NULL: they are not there. */
+typedef struct gd__kept_set {
+    void *set[GD_PARTS_MAX];
+} gd__kept_set;
+
 /* What control inputs are bound to: each starts a cache line of one piece of memory. */
 typedef struct gd__controls {
     float *noise_std, *rate;
@@ -87,6 +106,15 @@ typedef struct gd__look {
     int n;
     float *in, *out;
 } gd__look;
+
+/* What an iteration will have measured when the device has come so far: metrics of a program, a round of sums, an update's norm. */
+typedef struct gd__late {
+    gd_status (*read)(struct gd_trainer *t, const struct gd__late *l);
+    void *ticket;         /* of the executor; NULL: none                                 */
+    gd_group group;       /* whose step it belongs to                                    */
+    const gd_program *program;
+    double lr;
+} gd__late;
 
 /* What one iteration has measured on this rank. */
 enum { GD__NO_STATISTICS = 1 << GD_GROUP_COUNT, GD__NO_IMAGES = 2 << GD_GROUP_COUNT };
@@ -122,6 +150,8 @@ struct gd_trainer {
     float **buffer;       /* per local shard: running statistics; [0] is the state       */
     float *buffer_before; /* those before the program under way                          */
     float *buffer_ema;
+    double *buffer_kept;  /* there: how many of them a program made not finite            */
+    bool buffer_changed, buffer_newer; /* as those of gd__arenas                          */
     gd_counters counters;
     gd_state state;       /* view of all of it, for checkpoints                          */
     uint64_t data_fingerprint;
@@ -151,6 +181,8 @@ struct gd_trainer {
     float *staged;        /* those sums on the host, where programs are not there        */
     size_t staged_floats; /* of one shard                                                */
     gd_loader *loader;
+    gd__feeding feeding;
+    gd__kept_set kept;
     bool have_batch;      /* overfit_batch: the one batch is there                       */
     bool together;        /* an error now would be known to all ranks                    */
     bool go_back;         /* the error of this iteration is to be answered by going back */
@@ -165,6 +197,8 @@ struct gd_trainer {
     int handed;
     double *measured, *leaf_value;
     gd__measured now;
+    gd__late *late;       /* in the order of the device                                  */
+    int n_late;
     void *control;        /* one control word per rank, and this one's                   */
     gd__stragglers stragglers; /* rank 0, where there are others                          */
     gd_writer *writer;    /* NULL: no checkpoints                                        */
@@ -230,7 +264,17 @@ GD_CHECKED gd_status gd__open_sampler(gd_trainer *t);
 int gd__metric_index(const gd_trainer *t, const char *name); /* -1: none */
 GD_CHECKED gd_status gd__add_metric(gd_trainer *t, const char *name, int *index); /* or finds it */
 
-/* step.c: runs a program, and begins its updates. Collective. */
+/* late.c, where t->there. Remember to read, when the device has come so far: the metrics of a program that ends with the gradients
+ * of g; whether a round of sums is over; the norm of an update. take: all of it, waiting for it. drop: after an error. */
+GD_CHECKED gd_status gd__later_metrics(gd_trainer *t, gd_group g, const gd_program *p);
+GD_CHECKED gd_status gd__later_round(gd_trainer *t, gd_group g);
+GD_CHECKED gd_status gd__later_norm(gd_trainer *t, gd_group g, double lr);
+GD_CHECKED gd_status gd__later_kept(gd_trainer *t, gd_group g); /* of running statistics */
+GD_CHECKED gd_status gd__take_late(gd_trainer *t);
+void gd__drop_late(gd_trainer *t);
+
+/* step.c: runs a program, and begins its updates. Collective. read_metrics: from t->metric_value. */
+void gd__read_metrics(gd_trainer *t, const gd_program *p);
 GD_CHECKED gd_status gd__run_program(gd_trainer *t, gd_step_kind k, int version, int64_t draw);
 /* Begins with the first program of the next iteration's plan while updates are under way, and ends those that it needs.
  * The training state stays as it is at the end of the iteration. Collective. */
@@ -263,22 +307,31 @@ GD_CHECKED gd_status gd__end_update(gd_trainer *t, gd_group g);
 GD_CHECKED gd_status gd__finish_reduction(gd_trainer *t, gd__arenas *a); /* waits for the sums alone */
 GD_CHECKED gd_status gd__end_updates(gd_trainer *t, unsigned groups); /* those of these groups (bit g) that have begun */
 bool gd__pending(const gd_trainer *t);
+/* What an update has measured; norm: infinite where it was not made. */
+void gd__note_update(gd_trainer *t, gd_group g, double norm, double lr);
 /* Remembers the first number of the iteration that is not finite. */
 void gd__watch(gd_trainer *t, int metric, double value);
 
 /* resident.c: where the executor has an optimiser, and its state is not divided. Mirrors of what it works on; one
- * update of a group by the sum of gradients on the host; what it changed, to the host: before anybody but programs reads it. */
+ * update of a group by the sum of gradients on the host, or (t->there) by the one there and its norm, as clip_norm says; what it changed, to the host: before anybody but programs reads it. */
 GD_CHECKED gd_status gd__mirror_optimizer(gd_trainer *t);
 GD_CHECKED gd_status gd__put_optimizer(gd_trainer *t, const gd__arenas *a);
-GD_CHECKED gd_status gd__update_there(gd_trainer *t, gd_group g, const gd_optimizer_numbers *u, float ema_decay);
+GD_CHECKED gd_status gd__update_there(gd_trainer *t, gd_group g, const gd_optimizer_numbers *u, float ema_decay,
+                                      double clip_norm);
 GD_CHECKED gd_status gd__fetch_state(gd_trainer *t);
+/* Running statistics, where t->there: remembered before a program; what it made of them, after it, and their average of G. */
+GD_CHECKED gd_status gd__remember_statistics(gd_trainer *t);
+GD_CHECKED gd_status gd__keep_statistics_there(gd_trainer *t, gd_group g, bool average, float decay);
 
 /* exchanging.c: sums of gradients in memory of the executor. open: memory of the gradients' mirrors as well; collective. begin and
- * end: a round of a group, if there are others to sum with. check: all ranks asked for the same sums so far; collective, errors: INTERNAL
- * (says what and of whom). close: together with all ranks where all is well. */
+ * end: a round of a group that has an exchange; early: these of its gradients are final before it begins. check: all ranks asked
+ * for the same sums so far; collective, errors: INTERNAL (says what and of whom). close: together with all ranks where all is well. */
 GD_CHECKED gd_status gd__open_exchanges(gd_trainer *t);
+size_t gd__exchange_bucket(const gd_trainer *t); /* floats */
+GD_CHECKED gd_status gd__exchange_early(gd_trainer *t, gd__arenas *a, size_t first, size_t last);
 GD_CHECKED gd_status gd__begin_exchange(gd_trainer *t, gd__arenas *a);
 GD_CHECKED gd_status gd__end_exchange(gd_trainer *t, gd__arenas *a);
+GD_CHECKED gd_status gd__settle_exchange(gd_trainer *t, gd__arenas *a, double *waited); /* waits until it is over */
 GD_CHECKED gd_status gd__check_exchanges(gd_trainer *t);
 void gd__close_exchanges(gd_trainer *t);
 
@@ -325,6 +378,22 @@ GD_CHECKED gd_status gd__save(gd_trainer *t, bool last);
 GD_CHECKED gd_status gd__heed_save(gd_trainer *t);
 /* Waits for the save under way and returns st, with its message. */
 GD_CHECKED gd_status gd__end_saving(gd_trainer *t, gd_status st);
+
+/* feeding.c. open: before the loader, which is opened with o then. fetch: the next batch sets out, if it has not yet; wait_s:
+ * how long it was waited for. take: it goes to what programs are bound to, in order with them. ahead: the batch after it sets
+ * out, if it is there. stop: nothing is under way any more, before a seek; close: before the loader. Not collective. */
+GD_CHECKED gd_status gd__open_feeds(gd_trainer *t, gd_loader_opts *o);
+GD_CHECKED gd_status gd__feed_fetch(gd_trainer *t, double *wait_s);
+GD_CHECKED gd_status gd__feed_take(gd_trainer *t);
+GD_CHECKED gd_status gd__feed_ahead(gd_trainer *t);
+GD_CHECKED gd_status gd__stop_feeds(gd_trainer *t);
+void gd__close_feeds(gd_trainer *t);
+static inline bool gd__fed(const gd_trainer *t) { return t->feeding.feed[0] != NULL; }
+
+/* kept.c: sends the set to the executor's memory if it is to stay there (gd_train_config.resident), before gd__open_loader.
+ * Collective. Errors: CONFIG (it has to, and does not fit), those of the data set and the executor. */
+GD_CHECKED gd_status gd__keep_set(gd_trainer *t);
+void gd__free_kept(gd_trainer *t);
 
 /* resume.c */
 GD_CHECKED gd_status gd__open_loader(gd_trainer *t);

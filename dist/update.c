@@ -9,11 +9,10 @@
 _Static_assert((int)GD_SQUARES_BLOCK == (int)GD_SLICE_UNIT, "a slice has whole blocks");
 
 /* Euclidean norm of the sum of gradients, added block by block in a fixed order: the same on every rank and thread count, sliced or
- * not, here or where programs are. */
+ * not, here or where programs are (gd_executor.update). */
 static gd_status norm_of(gd_trainer *t, gd__arenas *a, double *norm) {
     double sum = 0;
-    if (t->there) GD_TRY(t->space.executor->square_sums(gd__space_at(&t->space, a->grad[0]), a->count, a->partial));
-    else gd_square_sums(a->grad[0], a->first, a->last, a->partial);
+    gd_square_sums(a->grad[0], a->first, a->last, a->partial);
     if (t->sliced) GD_TRY(gd__share_partials(t, a));
     for (size_t b = 0; b < (a->count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK; b++) sum += a->partial[b];
     *norm = sqrt(sum);
@@ -67,7 +66,7 @@ static double usable(const gd_optimizer_spec *o, double norm, double scale) {
 }
 
 /* A batch that makes running statistics infinite or not a number would be with the network for ever. */
-static gd_status keep_statistics(gd_trainer *t) {
+static gd_status keep_finite(gd_trainer *t) {
     size_t bytes = t->buffer_count * sizeof(float), kept = 0;
     GD_TRY(gd__space_get(&t->space, t->buffer[0], bytes));
     for (size_t i = 0; i < t->buffer_count; i++) {
@@ -78,6 +77,14 @@ static gd_status keep_statistics(gd_trainer *t) {
     if (!kept) return GD_OK;
     t->now.skipped |= GD__NO_STATISTICS;
     return gd__space_put(&t->space, t->buffer[0], bytes);
+}
+
+static gd_status keep_statistics(gd_trainer *t, gd_group g) {
+    bool average = has_ema(t, g);
+    if (t->there) return gd__keep_statistics_there(t, g, average, average ? ema_decay(t) : 0);
+    GD_TRY(keep_finite(t));
+    if (average) move_average(t->buffer_ema, t->buffer[0], t->buffer_count, ema_decay(t));
+    return GD_OK;
 }
 
 /* To where they are exchanged. */
@@ -101,8 +108,7 @@ gd_status gd__begin_update(gd_trainer *t, gd_group g) {
     gd__label(t, GD_PHASE_REDUCE, g);
     GD_TRY(begin_reduction(t, a));
     a->pending = true;
-    GD_TRY(keep_statistics(t));
-    if (has_ema(t, g)) move_average(t->buffer_ema, t->buffer[0], t->buffer_count, ema_decay(t));
+    GD_TRY(keep_statistics(t, g));
     return t->overlap ? GD_OK : gd__end_update(t, g);
 }
 
@@ -110,36 +116,48 @@ gd_status gd__finish_reduction(gd_trainer *t, gd__arenas *a) {
     return a->exchange ? gd__end_exchange(t, a) : gd_reducer_finish(a->reducer);
 }
 
-/* Waits for the sum of all gradients. */
+/* Waits for the sum of all gradients; where it is made there, the device does. */
 static gd_status end_reduction(gd_trainer *t, gd_group g) {
     double start = gd__seconds();
     gd__label(t, GD_PHASE_REDUCE, g);
     GD_TRY(gd__finish_reduction(t, &t->group[g]));
     t->group[g].pending = false;
+    if (t->group[g].exchange) return gd__later_round(t, g);
     double seconds = gd__seconds() - start;
     t->now.reduce += seconds;
     gd_comm_waited(t->comm, seconds);
     return GD_OK;
 }
 
+void gd__note_update(gd_trainer *t, gd_group g, double norm, double lr) {
+    set_metric(t, g == GD_GROUP_G ? "grad_norm_g" : "grad_norm_d", norm);
+    set_metric(t, g == GD_GROUP_G ? "lr_g" : "lr_d", lr);
+    if (!isfinite(norm)) t->now.skipped |= 1u << g;
+}
+
+/* Where the sum is: what the norm decides is decided there, and told later. */
+static gd_status apply_there(gd_trainer *t, gd_group g, int64_t number, double clip) {
+    const gd_optimizer_spec *o = &t->config.optimizer[g];
+    const gd_optimizer_numbers u = gd_optimizer_numbers_of(o, t->plan.step, number, 1, clip);
+    GD_TRY(gd__update_there(t, g, &u, has_ema(t, g) ? ema_decay(t) : 0, o->clip_norm));
+    return gd__later_norm(t, g, gd_optimizer_lr(o, t->plan.step, number - 1));
+}
+
 /* All ranks have the same sum, and so the same norm: an update is made by all of them or by none. */
 static gd_status apply(gd_trainer *t, gd_group g) {
     gd__arenas *a = &t->group[g];
     const gd_optimizer_spec *o = &t->config.optimizer[g];
-    double norm = 0;
+    double norm = 0, clip = g == GD_GROUP_D ? t->config.weight_clip : 0;
+    int64_t number = ++t->counters.updates[g]; /* made or not: plans count on it */
+    if (t->there && a->count) return apply_there(t, g, number, clip);
     GD_TRY(norm_of(t, a, &norm));
     double scale = o->clip_norm > 0 && norm > o->clip_norm ? o->clip_norm / norm : 1;
-    double clip = g == GD_GROUP_D ? t->config.weight_clip : 0;
-    int64_t number = ++t->counters.updates[g]; /* made or not: plans count on it */
-    set_metric(t, g == GD_GROUP_G ? "grad_norm_g" : "grad_norm_d", usable(o, norm, scale));
-    set_metric(t, g == GD_GROUP_G ? "lr_g" : "lr_d", gd_optimizer_lr(o, t->plan.step, number - 1));
-    if (!isfinite(usable(o, norm, scale))) {
-        t->now.skipped |= 1u << g;
-        return GD_OK;
-    }
+    norm = usable(o, norm, scale);
+    gd__note_update(t, g, norm, gd_optimizer_lr(o, t->plan.step, number - 1));
+    if (!isfinite(norm)) return GD_OK;
     if (t->resident) {
         gd_optimizer_numbers u = gd_optimizer_numbers_of(o, t->plan.step, number, scale, clip);
-        return gd__update_there(t, g, &u, has_ema(t, g) ? ema_decay(t) : 0);
+        return gd__update_there(t, g, &u, has_ema(t, g) ? ema_decay(t) : 0, 0);
     }
     gd_optimizer_update(o, t->plan.step, number, scale, clip, a->last - a->first, a->param + a->first,
                         a->grad[0] + a->first, a->moment[0], a->moment[1]);

@@ -75,6 +75,7 @@ static gd_status tell(const gd_cuda_plugin *p, gd_status st) {
     char text[TEXT_ROOM];
     if (st == GD_OK) return GD_OK;
     p->error(text, sizeof text);
+    if (!*text) return st; /* of a hook of ours, which has told why */
     return gd_raise(st, __FILE__, __LINE__, "%s", text);
 }
 
@@ -95,12 +96,33 @@ static gd_status copy(void *state, void *to, const void *from, size_t bytes) {
 static gd_status put(void *to, const void *host, size_t bytes) { return tell(plugin, inner->put(to, host, bytes)); }
 static gd_status get(void *host, const void *from, size_t bytes) { return tell(plugin, inner->get(host, from, bytes)); }
 
-static gd_status update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average) {
-    return tell(plugin, inner->update(u, p, g, m, v, average));
+static gd_status get_later(const void *from, size_t bytes, void **ticket) {
+    return tell(plugin, inner->get_later(from, bytes, ticket));
 }
 
-static gd_status square_sums(const float *x, size_t count, double *out) {
-    return tell(plugin, inner->square_sums(x, count, out));
+static gd_status take(void *ticket, void *host) { return tell(plugin, inner->take(ticket, host)); }
+
+static gd_status keep(float *x, const float *before, float *average, size_t count, float decay, double *kept) {
+    return tell(plugin, inner->keep(x, before, average, count, decay, kept));
+}
+
+static gd_status update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average,
+                        double *norm) {
+    return tell(plugin, inner->update(u, p, g, m, v, average, norm));
+}
+
+static gd_status room(size_t *bytes) { return tell(plugin, inner->room(bytes)); }
+static gd_status pin(size_t bytes, void **out) { return tell(plugin, inner->pin(bytes, out)); }
+static gd_status feed_new(const gd_feed_opts *o, void **feed) { return tell(plugin, inner->feed_new(o, feed)); }
+
+static gd_status feed_send(void *feed, int slot, const void *pinned) {
+    return tell(plugin, inner->feed_send(feed, slot, pinned));
+}
+
+static gd_status feed_sent(void *feed, int slot) { return tell(plugin, inner->feed_sent(feed, slot)); }
+
+static gd_status feed_take(void *feed, int slot, size_t first, void *out) {
+    return tell(plugin, inner->feed_take(feed, slot, first, out));
 }
 
 static gd_status replay_new(const gd_program *p, gd_instance *i, void **replay) {
@@ -128,7 +150,15 @@ static void wrap(void) {
     outer.put = put;
     outer.get = get;
     outer.update = update;
-    outer.square_sums = square_sums;
+    outer.get_later = get_later;
+    outer.take = take;
+    outer.keep = keep;
+    outer.room = room;
+    outer.pin = pin;
+    outer.feed_new = feed_new;
+    outer.feed_send = feed_send;
+    outer.feed_sent = feed_sent;
+    outer.feed_take = feed_take;
     outer.replay_new = replay_new;
     outer.replay_start = replay_start;
     outer.replay_resume = replay_resume;
@@ -153,7 +183,16 @@ static gd_status begin_exchange(gd_exchange *x, float *data, size_t count) {
     return tell(plugin, plugin->exchanges->begin(x, data, count));
 }
 
+static gd_status exchange_ready(gd_exchange *x, size_t first, size_t last) {
+    return tell(plugin, plugin->exchanges->ready(x, first, last));
+}
+
+static gd_status exchange_all_ready(gd_exchange *x) { return tell(plugin, plugin->exchanges->all_ready(x)); }
 static gd_status end_exchange(gd_exchange *x) { return tell(plugin, plugin->exchanges->end(x)); }
+static gd_status exchange_settle(gd_exchange *x, double *waited) {
+    return tell(plugin, plugin->exchanges->settle(x, waited));
+}
+
 static void journal(const gd_exchange *x, gd_exchange_journal *out) { plugin->exchanges->journal(x, out); }
 
 static bool same(const gd_exchange_journal *of_rank, int ranks, char *text, size_t room) {
@@ -163,8 +202,9 @@ static bool same(const gd_exchange_journal *of_rank, int ranks, char *text, size
 static gd_status close_exchange(gd_exchange *x, bool abort) { return tell(plugin, plugin->exchanges->close(x, abort)); }
 
 const gd_exchanges *gd_plugin_exchanges(void) {
-    static const gd_exchanges table = {make_id,      open_exchange, exchange_alloc, begin_exchange,
-                                       end_exchange, journal,       same,           close_exchange};
+    static const gd_exchanges table = {
+        make_id,      open_exchange,   exchange_alloc, begin_exchange, exchange_ready, exchange_all_ready,
+        end_exchange, exchange_settle, journal,        same,           close_exchange};
     return plugin ? &table : NULL;
 }
 

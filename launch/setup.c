@@ -292,6 +292,9 @@ gd_status gd_setup_train(const gd_recipe *r, const gd_setup_data *d, gd_setup *o
     c->precision = is(r->numerics.precision, "bf16") ? GD_PRECISION_BF16 : GD_PRECISION_F32;
     c->loader_workers = (int)r->data.workers;
     c->loader_depth = (int)r->data.depth;
+    c->resident = is(r->data.resident, "always")  ? GD_RESIDENT_ALWAYS
+                  : is(r->data.resident, "never") ? GD_RESIDENT_NEVER
+                                                  : GD_RESIDENT_AUTO;
     c->check_every = r->numerics.check_every;
     c->checkpoint_every = r->checkpoint.every;
     c->checkpoint_keep = (int)r->checkpoint.keep;

@@ -64,6 +64,7 @@ typedef struct gd_recipe {
     struct {
         const char *source, *path;
         struct { int64_t size, channels, load; } image;
+        const char *resident;  /* auto always never: in a GPU's memory                              */
         const char *direction; /* AtoB BtoA: which domain of a pair is the input                    */
         bool flip;
         int64_t workers, depth, count;

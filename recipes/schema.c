@@ -141,6 +141,11 @@ const gd__key gd__keys[] = {
      .low = 1, .high = 256, .flags = GD__FREE, .also = "num_workers threads num_threads nthreads"},
     {"data.depth", GD__INT, AT(data.depth), "2", "batches that are decoded ahead", .low = 1,
      .high = 256, .flags = GD__FREE, .also = "prefetch prefetch_factor"},
+    {"data.resident", GD__CHOICE, AT(data.resident), "auto",
+     "whether the decoded set stays in a GPU's memory instead of travelling batch by batch; auto: where it takes at most "
+     "half of what is free there and more samples than it has are drawn; without a GPU it changes nothing",
+     .choices = WORDS("auto", "always", "never"), .flags = GD__FREE, .also = "in_memory cache cache_dataset device_data",
+     .hints = "true=always false=never yes=always no=never on=always off=never gpu=always host=never"},
     {"data.image.size", GD__INT, AT(data.image.size), "0",
      "side in pixels after resize and centre crop; 0: as stored", .low = 1, .high = 16384, .off = 0,
      .flags = GD__OFF, .needs = "data.source!" GD__POINTS,

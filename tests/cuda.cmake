@@ -12,6 +12,7 @@ if(GANDIST_CUDA_TEXT)
   set(cuda_record cuda/record.c cuda/record_memory.c cuda/record_graph.c cuda/record_conv.c cuda/record_comm.c cuda/shim.c)
   gandist_add_test(NAME cuda.mistakes SOURCES cuda/mistakes.c ${cuda_record} LINK gandist::cuda_text LABELS default cuda)
   gandist_add_test(NAME cuda.exchange SOURCES cuda/exchange.c ${cuda_record} LINK gandist::cuda_text LABELS default cuda)
+  gandist_add_test(NAME cuda.feed SOURCES cuda/feed.c ${cuda_record} LINK gandist::cuda_text LABELS default cuda)
   gandist_add_test(NAME cuda.executor SOURCES cuda/executor.c cuda/on_device.c cuda/steps.c cuda/families.c ${cuda_record} ops/harness.c
     LINK gandist::cuda_text gandist::models LABELS default cuda TIMEOUT 1800)
   gandist_add_test(NAME cuda.optimizer SOURCES cuda/optimizer.c cuda/shim.c

@@ -57,6 +57,8 @@ struct gd_device_comm { /* every entry is there. Errors of all: NCCL (says which
     /* Until the stream has nothing left to do: GD_OK; an error of the communicator; after `seconds` TIMEOUT, which says the
      * last collective that was put on a stream. */
     gd_status (*wait)(gd_device_comm *c, void *stream, double seconds);
+    /* The same until an event that was recorded has been reached. */
+    gd_status (*wait_event)(gd_device_comm *c, void *event, double seconds);
     void (*journal)(const gd_device_comm *c, gd_device_comm_journal *out);
     /* Ends what is under way without waiting for others. Every rank must. Twice is fine. */
     gd_status (*abort)(gd_device_comm *c);

@@ -25,6 +25,7 @@ struct gd__cu_device { /* every entry is required, errors: CUDA, NOMEM, UNSUP */
     gd_status (*alloc)(gd__cu_device *d, size_t bytes, void **out);      /* 256-byte aligned */
     gd_status (*alloc_host)(gd__cu_device *d, size_t bytes, void **out);
     gd_status (*free)(gd__cu_device *d, void *memory);                   /* of either; NULL is fine */
+    gd_status (*room)(gd__cu_device *d, size_t *bytes);                  /* of alloc that are free  */
     gd_status (*stream_new)(gd__cu_device *d, bool urgent, void **out);
     gd_status (*stream_free)(gd__cu_device *d, void *stream);
     gd_status (*stream_sync)(gd__cu_device *d, void *stream);
@@ -33,6 +34,7 @@ struct gd__cu_device { /* every entry is required, errors: CUDA, NOMEM, UNSUP */
     gd_status (*event_record)(gd__cu_device *d, void *event, void *stream);
     gd_status (*event_wait)(gd__cu_device *d, void *stream, void *event);
     gd_status (*event_sync)(gd__cu_device *d, void *event);
+    gd_status (*event_done)(gd__cu_device *d, void *event, bool *done); /* at once */
     gd_status (*copy)(gd__cu_device *d, void *stream, void *to, const void *from, size_t bytes);
     /* The host is about to read or write pinned memory itself. */
     gd_status (*host)(gd__cu_device *d, const void *at, size_t bytes, bool written);

@@ -87,6 +87,11 @@ static gd_status release(gd__cu_device *table, void *memory) {
     return GD__CU_CALL(&d->f, cuMemFree_v2, (CUdeviceptr)(uintptr_t)memory);
 }
 
+static gd_status room(gd__cu_device *table, size_t *bytes) {
+    size_t whole;
+    return GD__CU_CALL(&of(table)->f, cuMemGetInfo_v2, bytes, &whole);
+}
+
 static gd_status copy(gd__cu_device *table, void *stream, void *to, const void *from, size_t bytes) {
     CUdeviceptr a = (CUdeviceptr)(uintptr_t)to, b = (CUdeviceptr)(uintptr_t)from;
     return GD__CU_CALL(&of(table)->f, cuMemcpyAsync, a, b, bytes, stream);
@@ -137,6 +142,12 @@ static gd_status event_wait(gd__cu_device *table, void *stream, void *event) {
 
 static gd_status event_sync(gd__cu_device *table, void *event) {
     return GD__CU_CALL(&of(table)->f, cuEventSynchronize, event);
+}
+
+static gd_status event_done(gd__cu_device *table, void *event, bool *done) {
+    CUresult r = of(table)->f.cuEventQuery(event);
+    *done = r == CUDA_SUCCESS;
+    return r == CUDA_ERROR_NOT_READY ? GD_OK : gd__cu_check(&of(table)->f, "cuEventQuery", r, __FILE__, __LINE__);
 }
 
 /* ---- kernels ---- */
@@ -302,6 +313,7 @@ static void fill_table(gd__cu_device *t) {
                          .alloc = alloc,
                          .alloc_host = alloc_host,
                          .free = release,
+                         .room = room,
                          .stream_new = stream_new,
                          .stream_free = stream_free,
                          .stream_sync = stream_sync,
@@ -310,6 +322,7 @@ static void fill_table(gd__cu_device *t) {
                          .event_record = event_record,
                          .event_wait = event_wait,
                          .event_sync = event_sync,
+                         .event_done = event_done,
                          .copy = copy,
                          .host = host,
                          .load = load,

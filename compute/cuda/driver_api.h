@@ -16,7 +16,7 @@
     X(cuMemGetInfo_v2) X(cuMemAlloc_v2) X(cuMemFree_v2) X(cuMemHostAlloc) X(cuMemFreeHost)          \
     X(cuMemcpyAsync) X(cuStreamCreateWithPriority) X(cuStreamDestroy_v2) X(cuStreamSynchronize)     \
     X(cuStreamWaitEvent) X(cuStreamBeginCapture_v2) X(cuStreamEndCapture) X(cuEventCreate)          \
-    X(cuEventDestroy_v2) X(cuEventRecord) X(cuEventSynchronize) X(cuModuleLoadData)                 \
+    X(cuEventDestroy_v2) X(cuEventRecord) X(cuEventSynchronize) X(cuEventQuery) X(cuModuleLoadData) \
     X(cuModuleUnload) X(cuModuleGetFunction) X(cuLaunchKernel) X(cuGraphInstantiateWithFlags)       \
     X(cuGraphDestroy) X(cuGraphLaunch) X(cuGraphExecDestroy)
 

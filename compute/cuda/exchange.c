@@ -1,13 +1,24 @@
 /* compute/cuda/exchange.c -- see exchange.h. */
 #include "compute/cuda/exchange.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+#include "base/hash.h"
+#include "compute/cuda/executor.h"
 
 static const double seconds_default = 300;
 static const size_t bucket_default = (size_t)1 << 20;
 
-_Static_assert(sizeof(gd_device_comm_journal) <= GD_EXCHANGE_JOURNAL, "a journal has room");
+/* What the communicator remembers, and which buckets its calls were for: their sizes are alike. */
+typedef struct journal {
+    gd_device_comm_journal calls;
+    uint64_t order; /* of all buckets, a hash */
+    int32_t last[GD_DEVICE_COMM_JOURNAL];
+} journal;
+_Static_assert(sizeof(journal) <= GD_EXCHANGE_JOURNAL, "a journal has room");
 _Static_assert((int)GD_EXCHANGE_ID == (int)GD_DEVICE_COMM_ID, "an id is an id");
 
 typedef struct memory {
@@ -15,16 +26,42 @@ typedef struct memory {
     void *at;
 } memory;
 
+enum { ROUNDS = 4 }; /* that may have ended and not be over */
+
+typedef struct round {
+    void *reached, *over; /* events: steps behind it have come; so have the sums */
+    uint64_t number;      /* of all rounds of all exchanges, in the order of their ends */
+} round;
+
 struct gd_exchange {
+    gd_exchange *next; /* of all that are open */
     gd__cu_device *d;
     gd_device_comm *comm;
     void *steps, *beside; /* streams: the executor's, and the one of the sums */
     void *ready;          /* event: gradients are there */
-    size_t bucket;
+    size_t bucket;        /* floats */
     double seconds;
     bool under_way, failed;
     memory *given;
+    round round[ROUNDS];     /* round k (from 0) is round[k % ROUNDS] */
+    uint64_t ended, settled; /* rounds */
+    double waited;
+    /* the round under way */
+    float *data;
+    size_t count, n_buckets, room;
+    size_t *missing; /* per bucket: floats that are not final; 0: it is on its way */
+    journal journal; /* but for `calls` */
+    uint64_t sent;   /* buckets, ever   */
 };
+
+static gd_exchange *exchanges;
+static uint64_t rounds;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 /* Later errors are less worth than the first. */
 static void keep_first(gd_status *st, gd_error *why, gd_status later) {
@@ -34,30 +71,123 @@ static void keep_first(gd_status *st, gd_error *why, gd_status later) {
     }
 }
 
+/* ---- rounds that have ended ---- */
+
+/* All exchanges beside these steps, which may wait for sums of each of them: what is under way ends soon. */
+static void abandon(const void *steps) {
+    for (gd_exchange *x = exchanges; x; x = x->next) {
+        if (x->steps != steps || x->failed) continue;
+        x->failed = true;
+        if (x->comm->abort(x->comm) != GD_OK) gd_error_clear(); /* the first error is the one that matters */
+    }
+}
+
+/* What a round does not survive: others must not wait for this rank's part, nor steps for theirs. */
+static gd_status give_up(gd_exchange *x, gd_status st) {
+    gd_error why;
+    if (st == GD_OK) return GD_OK;
+    gd_error_save(st, &why);
+    abandon(x->steps);
+    return gd_error_restore(&why);
+}
+
+static bool has_ended(const gd_exchange *x) { return !x->failed && x->settled < x->ended; }
+
+/* Whose round is the first that ended and is not over, of those beside these steps; NULL: all are. */
+static gd_exchange *first_ended(const void *steps) {
+    gd_exchange *first = NULL;
+    for (gd_exchange *x = exchanges; x; x = x->next) {
+        if (x->steps != steps || !has_ended(x)) continue;
+        uint64_t mine = x->round[x->settled % ROUNDS].number;
+        if (!first || mine < first->round[first->settled % ROUNDS].number) first = x;
+    }
+    return first;
+}
+
+/* All that ended before it is over: nothing in front of `reached` waits for another rank. */
+static gd_status settle_first(gd_exchange *x) {
+    const round *r = &x->round[x->settled % ROUNDS];
+    GD_TRY(give_up(x, x->d->event_sync(x->d, r->reached)));
+    double since = now();
+    GD_TRY(give_up(x, x->comm->wait_event(x->comm, r->over, x->seconds)));
+    x->waited += now() - since;
+    x->settled++;
+    return GD_OK;
+}
+
+/* The host waits with a deadline for whatever it would next wait for without one. */
+static gd_status settle_all(void *steps) {
+    for (gd_exchange *x; (x = first_ended(steps));) GD_TRY(settle_first(x));
+    return GD_OK;
+}
+
+/* Until at most `rest` of its rounds have ended and are not over. */
+static gd_status settle(gd_exchange *x, uint64_t rest) {
+    while (has_ended(x) && x->ended - x->settled > rest) GD_TRY(settle_first(first_ended(x->steps)));
+    return GD_OK;
+}
+
+gd_status gd__cu_exchange_settle(gd_exchange *x, double *waited) {
+    if (x->failed) GD_FAIL(INTERNAL, "cuda: %s: no round is under way", x->comm->name);
+    gd_status st = settle(x, 0);
+    *waited = x->waited;
+    x->waited = 0;
+    return st;
+}
+
+/* ---- opening and closing ---- */
+
+static void forget(const gd_exchange *x) {
+    gd_exchange **at = &exchanges;
+    while (*at && *at != x) at = &(*at)->next;
+    if (*at) *at = x->next;
+}
+
+static gd_status free_events(gd_exchange *x) {
+    gd_status st = x->ready ? x->d->event_free(x->d, x->ready) : GD_OK;
+    for (int i = 0; i < 2 * ROUNDS; i++) {
+        void *event = i % 2 ? x->round[i / 2].over : x->round[i / 2].reached;
+        gd_status gone = event ? x->d->event_free(x->d, event) : GD_OK;
+        if (st == GD_OK) st = gone;
+    }
+    return st;
+}
+
 gd_status gd__cu_exchange_close(gd_exchange *x, bool abort) {
     gd_status st = GD_OK;
     gd_error why;
     if (!x) return GD_OK;
     gd_error_save(st, &why);
-    if (abort || x->failed || x->under_way) {
+    if (!abort && !x->failed && !x->under_way) keep_first(&st, &why, settle(x, 0));
+    if (abort || x->under_way) abandon(x->steps);
+    if (x->failed) { /* what was under way, or is behind it, has its memory until it ends */
         keep_first(&st, &why, x->comm->abort(x->comm));
-        /* What was under way ends soon, and has its memory until then. */
         if (x->beside) keep_first(&st, &why, x->d->stream_sync(x->d, x->beside));
+        keep_first(&st, &why, x->d->stream_sync(x->d, x->steps));
     }
+    forget(x);
     for (memory *m = x->given, *next; m; m = next) {
         next = m->next;
         keep_first(&st, &why, x->comm->free(x->comm, m->at));
         free(m);
     }
     keep_first(&st, &why, x->comm->close(x->comm));
-    if (x->ready) keep_first(&st, &why, x->d->event_free(x->d, x->ready));
+    keep_first(&st, &why, free_events(x));
     if (x->beside) keep_first(&st, &why, x->d->stream_free(x->d, x->beside));
+    free(x->missing);
     free(x);
     return st == GD_OK ? GD_OK : gd_error_restore(&why);
 }
 
 static gd_status make(gd_exchange *x) {
+    x->next = exchanges;
+    exchanges = x;
+    gd__cu_before_waits(settle_all);
     GD_TRY(x->d->stream_new(x->d, true, &x->beside));
+    for (int i = 0; i < ROUNDS; i++) {
+        GD_TRY(x->d->event_new(x->d, &x->round[i].reached));
+        GD_TRY(x->d->event_new(x->d, &x->round[i].over));
+    }
     return x->d->event_new(x->d, &x->ready);
 }
 
@@ -113,31 +243,67 @@ gd_status gd__cu_exchange_alloc(gd_exchange *x, size_t bytes, void **out) {
     return GD_OK;
 }
 
-/* From the end to the beginning, as programs make gradients: equal on all ranks. */
-static gd_status put_buckets(gd_exchange *x, float *data, size_t count) {
-    for (size_t to = count; to > 0;) {
-        size_t from = (to - 1) / x->bucket * x->bucket;
-        GD_TRY(x->comm->all_reduce(x->comm, x->beside, data + from, (int64_t)(to - from)));
+/* ---- buckets ---- */
+
+static size_t end_of(const gd_exchange *x, size_t b) {
+    return (b + 1) * x->bucket < x->count ? (b + 1) * x->bucket : x->count;
+}
+
+static gd_status open_buckets(gd_exchange *x, size_t count) {
+    size_t n = (count + x->bucket - 1) / x->bucket;
+    if (n > x->room) { /* in the first round */
+        size_t *more = realloc(x->missing, n * sizeof *more);
+        if (!more) GD_FAIL(NOMEM, "cuda: no memory for %zu buckets of %s", n, x->comm->name);
+        x->missing = more;
+        x->room = n;
+    }
+    x->count = count;
+    x->n_buckets = n;
+    for (size_t b = 0; b < n; b++) x->missing[b] = end_of(x, b) - b * x->bucket;
+    return GD_OK;
+}
+
+/* Behind all steps so far. */
+static gd_status send(gd_exchange *x, size_t b) {
+    const uint64_t number = b;
+    size_t from = b * x->bucket;
+    x->journal.last[x->sent++ % GD_DEVICE_COMM_JOURNAL] = (int32_t)b;
+    x->journal.order = gd_hash64(&number, sizeof number, x->journal.order);
+    GD_TRY(x->d->event_record(x->d, x->ready, x->steps));
+    GD_TRY(x->d->event_wait(x->d, x->beside, x->ready));
+    return x->comm->all_reduce(x->comm, x->beside, x->data + from, (int64_t)(end_of(x, b) - from));
+}
+
+static gd_status take(gd_exchange *x, size_t b, size_t floats) {
+    if (floats > x->missing[b])
+        GD_FAIL(INTERNAL, "cuda: %s: a gradient in bucket %zu is ready twice", x->comm->name, b);
+    x->missing[b] -= floats;
+    return x->missing[b] ? GD_OK : send(x, b);
+}
+
+/* Programs make gradients from the end to the beginning. */
+static gd_status take_range(gd_exchange *x, size_t first, size_t last) {
+    for (size_t to = last; to > first;) {
+        size_t b = (to - 1) / x->bucket, from = b * x->bucket > first ? b * x->bucket : first;
+        GD_TRY(take(x, b, to - from));
         to = from;
     }
     return GD_OK;
 }
 
-/* What a round does not survive: others must not wait for this rank's part. */
-static gd_status give_up(gd_exchange *x, gd_status st) {
-    gd_error why;
-    if (st == GD_OK) return GD_OK;
-    gd_error_save(st, &why);
-    x->failed = true;
-    if (x->comm->abort(x->comm) != GD_OK) gd_error_clear(); /* the first error is the one that matters */
-    return gd_error_restore(&why);
+static gd_status take_rest(gd_exchange *x) {
+    for (size_t b = x->n_buckets; b-- > 0;)
+        if (x->missing[b]) GD_TRY(take(x, b, x->missing[b]));
+    return GD_OK;
 }
 
+/* ---- rounds ---- */
+
 static gd_status begin(gd_exchange *x, float *data, size_t count) {
-    GD_TRY(x->comm->poll(x->comm));
-    GD_TRY(x->d->event_record(x->d, x->ready, x->steps));
-    GD_TRY(x->d->event_wait(x->d, x->beside, x->ready));
-    return put_buckets(x, data, count);
+    GD_TRY(settle(x, ROUNDS - 1));
+    x->data = data;
+    GD_TRY(open_buckets(x, count));
+    return x->comm->poll(x->comm);
 }
 
 gd_status gd__cu_exchange_begin(gd_exchange *x, float *data, size_t count) {
@@ -146,27 +312,87 @@ gd_status gd__cu_exchange_begin(gd_exchange *x, float *data, size_t count) {
     return give_up(x, begin(x, data, count));
 }
 
-/* The host waits, with a deadline, for whatever it asks the device next would wait without one; and what it puts on streams
- * from here on comes after the sums. */
-gd_status gd__cu_exchange_end(gd_exchange *x) {
+static gd_status under_way(const gd_exchange *x) {
     if (!x->under_way || x->failed) GD_FAIL(INTERNAL, "cuda: %s: no round is under way", x->comm->name);
-    gd_status st = give_up(x, x->comm->wait(x->comm, x->beside, x->seconds));
-    x->under_way = false;
-    return st;
+    return GD_OK;
 }
 
+gd_status gd__cu_exchange_ready(gd_exchange *x, size_t first, size_t last) {
+    GD_TRY(under_way(x));
+    if (first > last || last > x->count)
+        GD_FAIL(INTERNAL, "cuda: %s: gradients %zu..%zu of %zu are ready", x->comm->name, first, last, x->count);
+    return give_up(x, take_range(x, first, last));
+}
+
+gd_status gd__cu_exchange_all_ready(gd_exchange *x) {
+    GD_TRY(under_way(x));
+    return give_up(x, take_rest(x));
+}
+
+static gd_status all_on_their_way(const gd_exchange *x) {
+    for (size_t b = 0; b < x->n_buckets; b++)
+        if (x->missing[b]) GD_FAIL(INTERNAL, "cuda: %s: bucket %zu was never ready", x->comm->name, b);
+    return GD_OK;
+}
+
+/* Steps from here on wait for the sums. */
+static gd_status join(gd_exchange *x) {
+    round *r = &x->round[x->ended % ROUNDS];
+    r->number = rounds++;
+    GD_TRY(x->d->event_record(x->d, r->reached, x->steps));
+    GD_TRY(x->d->event_record(x->d, r->over, x->beside));
+    GD_TRY(x->d->event_wait(x->d, x->steps, r->over));
+    x->ended++;
+    return GD_OK;
+}
+
+gd_status gd__cu_exchange_end(gd_exchange *x) {
+    GD_TRY(under_way(x));
+    GD_TRY(all_on_their_way(x));
+    x->under_way = false;
+    return give_up(x, join(x));
+}
+
+/* ---- journals ---- */
+
 void gd__cu_exchange_journal(const gd_exchange *x, gd_exchange_journal *out) {
-    gd_device_comm_journal j;
+    journal j = x->journal;
     memset(out, 0, sizeof *out);
-    x->comm->journal(x->comm, &j);
+    x->comm->journal(x->comm, &j.calls);
     memcpy(out->bytes, &j, sizeof j);
 }
 
+/* Of equally many calls, which the communicator found alike. */
+static void describe_order(const journal *a, const journal *b, int rank, char *text, size_t room) {
+    uint64_t n = a->calls.calls, known = GD_DEVICE_COMM_JOURNAL;
+    for (uint64_t k = n > known ? n - known : 0; k < n; k++) {
+        if (a->last[k % known] == b->last[k % known]) continue;
+        snprintf(text, room, "call %llu is for bucket %d on rank 0 and for bucket %d on rank %d", (unsigned long long)k,
+                 (int)a->last[k % known], (int)b->last[k % known], rank);
+        return;
+    }
+    snprintf(text, room, "ranks 0 and %d took buckets in different orders before the last %d calls of %llu", rank,
+             (int)known, (unsigned long long)n);
+}
+
+static bool same(const journal *j, gd_device_comm_journal *calls, int ranks, char *text, size_t room) {
+    for (int r = 0; r < ranks; r++) calls[r] = j[r].calls;
+    if (!gd__cu_journal_same(calls, ranks, text, room)) return false;
+    for (int r = 1; r < ranks; r++) {
+        if (j[r].order == j[0].order) continue;
+        describe_order(&j[0], &j[r], r, text, room);
+        return false;
+    }
+    return true;
+}
+
 bool gd__cu_exchange_same(const gd_exchange_journal *of_rank, int ranks, char *text, size_t room) {
-    gd_device_comm_journal *all = calloc((size_t)ranks, sizeof *all);
-    if (!all) return true; /* a check that cannot be made is none that failed */
-    for (int r = 0; r < ranks; r++) memcpy(&all[r], of_rank[r].bytes, sizeof *all);
-    bool same = gd__cu_journal_same(all, ranks, text, room);
+    journal *all = calloc((size_t)ranks, sizeof *all);
+    gd_device_comm_journal *calls = calloc((size_t)ranks, sizeof *calls);
+    bool good = true; /* a check that cannot be made is none that failed */
+    for (int r = 0; all && r < ranks; r++) memcpy(&all[r], of_rank[r].bytes, sizeof *all);
+    if (all && calls) good = same(all, calls, ranks, text, room);
     free(all);
-    return same;
+    free(calls);
+    return good;
 }

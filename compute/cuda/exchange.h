@@ -15,7 +15,10 @@ GD_CHECKED gd_status gd__cu_exchange_on(gd__cu_device *d, void *stream, gd_devic
                                         gd_exchange **out);
 GD_CHECKED gd_status gd__cu_exchange_alloc(gd_exchange *x, size_t bytes, void **out);
 GD_CHECKED gd_status gd__cu_exchange_begin(gd_exchange *x, float *data, size_t count);
+GD_CHECKED gd_status gd__cu_exchange_ready(gd_exchange *x, size_t first, size_t last);
+GD_CHECKED gd_status gd__cu_exchange_all_ready(gd_exchange *x);
 GD_CHECKED gd_status gd__cu_exchange_end(gd_exchange *x);
+GD_CHECKED gd_status gd__cu_exchange_settle(gd_exchange *x, double *waited);
 void gd__cu_exchange_journal(const gd_exchange *x, gd_exchange_journal *out);
 bool gd__cu_exchange_same(const gd_exchange_journal *of_rank, int ranks, char *text, size_t room);
 gd_status gd__cu_exchange_close(gd_exchange *x, bool abort);

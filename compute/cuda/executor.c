@@ -9,7 +9,7 @@
 #include "compute/cuda/heavy.h"
 #include "compute/cuda/kernel.h"
 
-enum { RING = 4, STAGES = 2, STAGE_BYTES = 4 << 20 };
+enum { RING = 16, STAGES = 2, STAGE_BYTES = 4 << 20, NOTES = 32, NOTE_BYTES = 4 << 10 };
 _Static_assert(sizeof(gd_kernel_run) == sizeof(gd_run_args) &&
                    offsetof(gd_kernel_run, step) == offsetof(gd_run_args, step) &&
                    offsetof(gd_kernel_run, sample) == offsetof(gd_run_args, sample),
@@ -24,8 +24,20 @@ static struct context {
     gd__cu_device *device;
     gd__dnn_math f32_math;
     void *stream;
-    stage stage[STAGES];
+    stage stage[STAGES], note[NOTES]; /* notes: for what is small, so that the host need not wait for steps before it */
+    int next_note;
 } here;
+
+static gd_status (*before_wait)(void *stream);
+void gd__cu_before_waits(gd_status (*look)(void *stream)) { before_wait = look; }
+
+gd_status gd__cu_wait_event(void *event) {
+    bool done = false;
+    GD_TRY(here.device->event_done(here.device, event, &done));
+    if (done) return GD_OK;
+    if (before_wait) GD_TRY(before_wait(here.stream));
+    return here.device->event_sync(here.device, event);
+}
 
 typedef struct gd__cu_program {
     gd_arena *arena;
@@ -142,7 +154,8 @@ static gd_status prepare(const gd_view *v, size_t *scratch, size_t *shared_bytes
 gd_status gd__cu_program_keys(gd__cu_program *x, const gd_run_args *a) {
     gd__cu_device *d = here.device;
     int i = x->next;
-    if (x->used[i]) GD_TRY(d->event_sync(d, x->event[i]));
+    if (x->any && !memcmp(&x->last, a, sizeof *a)) return GD_OK;
+    if (x->used[i]) GD_TRY(gd__cu_wait_event(x->event[i]));
     GD_TRY(d->host(d, &x->slot[i], sizeof x->slot[i], true));
     x->slot[i] = *a;
     GD_TRY(d->copy(d, here.stream, x->run, &x->slot[i], sizeof *a));
@@ -194,8 +207,7 @@ static gd_status run_heavy(gd__cu_program *x, const gd_view *v, const gd__cu_hea
 
 static gd_status run(void *opaque, const gd_view *v, int s, const gd_memory *m) {
     gd__cu_program *x = opaque;
-    bool same = x->any && !memcmp(&x->last, m->args, sizeof x->last);
-    if (!x->held && !same) GD_TRY(gd__cu_program_keys(x, m->args));
+    if (!x->held) GD_TRY(gd__cu_program_keys(x, m->args));
     return x->heavy[s] ? run_heavy(x, v, x->heavy[s], m) : run_launches(x, v, &x->step[s], m);
 }
 
@@ -233,13 +245,10 @@ static gd_status copy(void *opaque, void *to, const void *from, size_t bytes) {
 
 static size_t piece_of(size_t bytes, size_t at) { return bytes - at < STAGE_BYTES ? bytes - at : STAGE_BYTES; }
 
-/* The next stage, when its last copy is done. */
-static gd_status take_stage(size_t piece, stage **out) {
-    stage *s = &here.stage[piece % STAGES];
-    if (s->used) GD_TRY(here.device->event_sync(here.device, s->event));
-    *out = s;
-    return GD_OK;
-}
+static stage *stage_of(size_t piece) { return &here.stage[piece % STAGES]; }
+
+/* When its last copy is done. */
+static gd_status wait_for(const stage *s) { return s->used ? gd__cu_wait_event(s->event) : GD_OK; }
 
 static gd_status copy_through(stage *s, void *to, const void *from, size_t bytes) {
     GD_TRY(here.device->copy(here.device, here.stream, to, from, bytes));
@@ -248,33 +257,41 @@ static gd_status copy_through(stage *s, void *to, const void *from, size_t bytes
     return GD_OK;
 }
 
+static gd_status put_piece(stage *s, void *to, const void *host, size_t bytes) {
+    GD_TRY(wait_for(s));
+    GD_TRY(here.device->host(here.device, s->at, bytes, true));
+    memcpy(s->at, host, bytes);
+    return copy_through(s, to, s->at, bytes);
+}
+
+static gd_status put_note(void *to, const void *host, size_t bytes) {
+    stage *s = &here.note[here.next_note];
+    here.next_note = (here.next_note + 1) % NOTES;
+    return put_piece(s, to, host, bytes);
+}
+
 gd_status gd__cu_put(void *to, const void *host, size_t bytes) {
-    stage *s;
-    for (size_t at = 0, k = 0; at < bytes; at += STAGE_BYTES, k++) {
-        size_t n = piece_of(bytes, at);
-        GD_TRY(take_stage(k, &s));
-        GD_TRY(here.device->host(here.device, s->at, n, true));
-        memcpy(s->at, (const char *)host + at, n);
-        GD_TRY(copy_through(s, (char *)to + at, s->at, n));
-    }
+    if (bytes && bytes <= NOTE_BYTES) return put_note(to, host, bytes);
+    for (size_t at = 0, k = 0; at < bytes; at += STAGE_BYTES, k++)
+        GD_TRY(put_piece(stage_of(k), (char *)to + at, (const char *)host + at, piece_of(bytes, at)));
     return GD_OK;
 }
 
 static gd_status fetch(const char *from, size_t bytes, size_t k) {
-    stage *s;
+    stage *s = stage_of(k);
     size_t at = k * STAGE_BYTES;
     if (at >= bytes) return GD_OK;
-    GD_TRY(take_stage(k, &s));
+    GD_TRY(wait_for(s));
     return copy_through(s, s->at, from + at, piece_of(bytes, at));
 }
 
 gd_status gd__cu_get(void *host, const void *from, size_t bytes) {
-    stage *s;
     GD_TRY(fetch(from, bytes, 0));
     for (size_t at = 0, k = 0; at < bytes; at += STAGE_BYTES, k++) {
+        stage *s = stage_of(k);
         size_t n = piece_of(bytes, at);
         GD_TRY(fetch(from, bytes, k + 1));
-        GD_TRY(take_stage(k, &s));
+        GD_TRY(wait_for(s));
         GD_TRY(here.device->host(here.device, s->at, n, false));
         memcpy((char *)host + at, s->at, n);
     }
@@ -308,6 +325,10 @@ static gd_status open_stages(gd__cu_device *d) {
         GD_TRY(d->alloc_host(d, STAGE_BYTES, &here.stage[i].at));
         GD_TRY(d->event_new(d, &here.stage[i].event));
     }
+    for (int i = 0; i < NOTES; i++) {
+        GD_TRY(d->alloc_host(d, NOTE_BYTES, &here.note[i].at));
+        GD_TRY(d->event_new(d, &here.note[i].event));
+    }
     return GD_OK;
 }
 
@@ -334,7 +355,17 @@ gd_status gd__cu_executor_open(gd__cu_device *d, gd__dnn_math f32_math, const gd
         .put = gd__cu_put,
         .get = gd__cu_get,
         .update = gd__cu_update,
-        .square_sums = gd__cu_square_sums,
+        .get_later = gd__cu_get_later,
+        .take = gd__cu_take,
+        .keep = gd__cu_keep_statistics,
+        .room = gd__cu_room,
+        .pin = gd__cu_pin,
+        .unpin = gd__cu_unpin,
+        .feed_new = gd__cu_feed_new,
+        .feed_send = gd__cu_feed_send,
+        .feed_sent = gd__cu_feed_sent,
+        .feed_take = gd__cu_feed_take,
+        .feed_free = gd__cu_feed_free,
         .replay_new = replay_new,
         .replay_start = replay_start,
         .replay_resume = replay_resume,
@@ -352,22 +383,31 @@ gd_status gd__cu_executor_open(gd__cu_device *d, gd__dnn_math f32_math, const gd
     return GD_OK;
 }
 
+static gd_status close_stages(gd__cu_device *d, stage *list, int n) {
+    gd_status st = GD_OK, gone;
+    for (int i = 0; i < n; i++) {
+        gone = list[i].event ? d->event_free(d, list[i].event) : GD_OK;
+        if (st == GD_OK) st = gone;
+        gone = d->free(d, list[i].at);
+        if (st == GD_OK) st = gone;
+    }
+    return st;
+}
+
 gd_status gd__cu_executor_close(void) {
     struct context was = here;
     gd__cu_device *d = was.device;
     here = (struct context){0};
-    gd_status st = was.stream ? d->stream_sync(d, was.stream) : GD_OK, gone = gd__cu_update_close(d);
-    if (st == GD_OK) st = gone;
-    for (int i = 0; i < STAGES; i++) {
-        if (was.stage[i].event) gone = d->event_free(d, was.stage[i].event);
-        if (st == GD_OK) st = gone;
-        gone = d->free(d, was.stage[i].at);
-        if (st == GD_OK) st = gone;
-    }
-    gone = was.stream ? d->stream_free(d, was.stream) : GD_OK;
-    return st == GD_OK ? gone : st;
+    gd_status st = was.stream ? d->stream_sync(d, was.stream) : GD_OK;
+    const gd_status gone[] = {gd__cu_update_close(d), gd__cu_later_close(d), close_stages(d, was.stage, STAGES),
+                              close_stages(d, was.note, NOTES), was.stream ? d->stream_free(d, was.stream) : GD_OK};
+    for (size_t i = 0; i < sizeof gone / sizeof *gone && st == GD_OK; i++) st = gone[i];
+    return st;
 }
 
 void *gd__cu_stream(void) { return here.stream; }
 gd__cu_device *gd__cu_get_device(void) { return here.device; }
-gd_status gd__cu_finish(void) { return here.device->stream_sync(here.device, here.stream); }
+gd_status gd__cu_finish(void) {
+    if (before_wait) GD_TRY(before_wait(here.stream));
+    return here.device->stream_sync(here.device, here.stream);
+}

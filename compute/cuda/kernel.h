@@ -100,9 +100,22 @@ typedef struct gd_kernel_run { /* gd_run_args of compute/program.h */
     u64 seed, step, sample;
 } gd_kernel_run;
 
+typedef struct gd_kernel_pick { /* gd_pick of base/pick.h */
+    u32 index, top, left, mirror;
+} gd_kernel_pick;
+
 typedef struct gd_kernel_update { /* numbers of one update of an optimiser, rounded from double on the host */
     u64 count;                    /* of parameters */
     float rate, scale, decay, clip, eps, b1, rest1, b2, rest2, root2, alpha, rest, momentum, average;
+    double clip_norm; /* 0: none */
+    u32 squares;      /* the rule squares gradients, and cannot have any whose square is not finite */
+    u32 made;         /* 0: the update is left out */
 } gd_kernel_update;
+
+typedef struct gd_kernel_keep { /* running statistics after a program */
+    u64 count;
+    float decay;
+    u32 average; /* whether there is one */
+} gd_kernel_keep;
 
 #endif

@@ -41,14 +41,15 @@ static gd_status open_library(struct library *l) {
 #undef ROW
     };
     static const gd__cu_symbol version[] = {{"ncclGetVersion", 0}},
-                               query[] = {{"cuStreamQuery", offsetof(gd__nccl_functions, cuStreamQuery)}};
+                               query[] = {{"cuStreamQuery", offsetof(gd__nccl_functions, cuStreamQuery)},
+                                          {"cuEventQuery", offsetof(gd__nccl_functions, cuEventQuery)}};
     int (*get)(int *) = NULL;
     setenv("NCCL_LAUNCH_ORDER_IMPLICIT", "1", 0);
     GD_TRY(gd__cu_library_open(names, version, 1, &get, &l->handle));
     if (get(&l->version) != GD__NCCL_SUCCESS) GD_FAIL(UNSUP, "nccl: libnccl.so.2 tells no version");
     GD_TRY(check_version(l->version));
     GD_TRY(gd__cu_library_find(l->handle, names[0], symbols, (int)(sizeof symbols / sizeof *symbols), &l->f));
-    return gd__cu_library_open(driver, query, 1, &l->f, &l->driver);
+    return gd__cu_library_open(driver, query, 2, &l->f, &l->driver);
 }
 
 /* Once a process; what failed is tried again. */
@@ -262,20 +263,29 @@ static gd_status poll(gd_device_comm *c) {
     return fail(x, "what is under way", state);
 }
 
-static gd_status wait(gd_device_comm *c, void *stream, double seconds) {
-    communicator *x = of(c);
+/* Until query(of) says that it is done. */
+static gd_status wait_for(communicator *x, int (*query)(void *), void *of_it, const char *name, const char *what,
+                          double seconds) {
     double end = now() + seconds;
     for (;;) {
-        int r = library.f.cuStreamQuery(stream);
-        if (r == 0) return poll(c);
+        int r = query(of_it);
+        if (r == 0) return poll(&x->table);
         if (r != GD__CU_NOT_READY) {
             x->failed = true;
-            GD_FAIL(CUDA, WHO "cuStreamQuery: code %d", WHO_IS(x), r);
+            GD_FAIL(CUDA, WHO "%s: code %d", WHO_IS(x), name, r);
         }
-        GD_TRY(poll(c));
-        if (now() > end) return late(x, "the work of a stream", seconds);
+        GD_TRY(poll(&x->table));
+        if (now() > end) return late(x, what, seconds);
         rest(x);
     }
+}
+
+static gd_status wait(gd_device_comm *c, void *stream, double seconds) {
+    return wait_for(of(c), library.f.cuStreamQuery, stream, "cuStreamQuery", "the work of a stream", seconds);
+}
+
+static gd_status wait_event(gd_device_comm *c, void *event, double seconds) {
+    return wait_for(of(c), library.f.cuEventQuery, event, "cuEventQuery", "a round of sums", seconds);
 }
 
 static void journal(const gd_device_comm *c, gd_device_comm_journal *out) { *out = ((const communicator *)c)->journal; }
@@ -359,8 +369,8 @@ static gd_status open_comm(const gd_device_comm_opts *o, gd_device_comm **out) {
     communicator *x = calloc(1, sizeof *x);
     if (!x) GD_FAIL(NOMEM, "nccl: no memory for communicator %s", o->name);
     snprintf(x->name, sizeof x->name, "%s", o->name);
-    x->table = (gd_device_comm){x->name, o->rank, o->size, all_reduce, reduce_scatter, all_gather, broadcast,
-                                alloc,   release, poll,    wait,       journal,        end,        close_comm};
+    x->table = (gd_device_comm){x->name, o->rank, o->size, all_reduce, reduce_scatter, all_gather, broadcast, alloc,
+                                release, poll,    wait,    wait_event, journal,        end,        close_comm};
     x->seconds = o->call_seconds > 0 ? o->call_seconds : call_seconds;
     x->idle = o->idle;
     x->ctx = o->ctx;

@@ -55,7 +55,7 @@ typedef struct gd__nccl_functions {
 #define GD__NCCL_MEMBER(type, name, arguments) type(*name) arguments;
     GD__NCCL_FUNCTIONS(GD__NCCL_MEMBER)
 #undef GD__NCCL_MEMBER
-    int (*cuStreamQuery)(void *stream); /* of the driver: 0 done, 600 not yet */
+    int (*cuStreamQuery)(void *stream), (*cuEventQuery)(void *event); /* of the driver: 0 done, 600 not yet */
 } gd__nccl_functions;
 enum { GD__CU_NOT_READY = 600 };
 

@@ -48,7 +48,8 @@ gd_status gd__cu_optimizer(gd__cu_kernels *k, gd__cu_rule rule, bool average, in
                      "  float *const p = ARG(float, 1);\n  const float *const g = ARG(const float, 2);\n"
                      "  float *const m = ARG(float, 3);\n  float *const v = ARG(float, 4);\n"
                      "  float *const e = ARG(float, 5);\n  (void)m;\n  (void)v;\n  (void)e;\n"
-                     "  PHASE {\n    u64 i = ((u64)BX * GD_THREADS + TX) * 4;\n    if (i + 4 <= u->count) {\n");
+                     "  PHASE {\n    u64 i = u->made ? ((u64)BX * GD_THREADS + TX) * 4 : u->count;\n"
+                     "    if (i + 4 <= u->count) {\n");
     print_names(&t, true);
     print_fours(&t, rule, average, true);
     gd__cu_print(&t, "      UNROLL\n      for (u32 j = 0; j < 4; j++) {\n");
@@ -100,7 +101,51 @@ gd_status gd__cu_squares(gd__cu_kernels *k, int *index) {
     return st;
 }
 
+/* One thread adds, in order, what the others have fetched. */
+gd_status gd__cu_norm(gd__cu_kernels *k, int *index) {
+    gd__cu_text t = {0};
+    gd__cu_print(
+        &t,
+        "  gd_kernel_update *const u = ARG(gd_kernel_update, 0);\n"
+        "  const double *const sums = ARG(const double, 1);\n  double *const out = ARG(double, 2);\n"
+        "  SHARED(double, some, 256)\n  SHARED(double, total, 1)\n"
+        "  const u64 n = (u->count + %d) / %d;\n  PHASE {\n    if (TX == 0) total[0] = 0;\n  }\n"
+        "  for (u64 at = 0; at < n; at += 256) {\n    PHASE {\n      if (at + TX < n) some[TX] = sums[at + TX];\n"
+        "    }\n    SYNC\n    PHASE {\n      if (TX == 0) {\n        const u32 have = n - at < 256 ? (u32)(n - at) : "
+        "256;\n"
+        "        double sum = total[0];\n        for (u32 i = 0; i < have; i++) sum += some[i];\n"
+        "        total[0] = sum;\n      }\n    }\n    SYNC\n  }\n",
+        GD_SQUARES_BLOCK - 1, GD_SQUARES_BLOCK);
+    gd__cu_print(&t,
+                 "  PHASE {\n    if (TX == 0) {\n      double norm = sqrt(total[0]);\n"
+                 "      const double scale = u->clip_norm > 0 && norm > u->clip_norm ? u->clip_norm / norm : 1;\n"
+                 "      const float f = (float)(norm * scale), square = f * f;\n"
+                 "      if (u->squares && !(square - square == 0)) norm = INFINITY;\n"
+                 "      u->scale = (float)scale;\n      u->made = norm - norm == 0;\n      *out = norm;\n    }\n  }\n");
+    gd_status st = gd__cu_kernels_add(k, GD__CU_NORM_ARGS, &t, index);
+    gd__cu_text_free(&t);
+    return st;
+}
+
 unsigned gd__cu_squares_grid(size_t count) {
     const size_t each = (size_t)BLOCKS * GD_SQUARES_BLOCK;
     return (unsigned)((count + each - 1) / each);
+}
+
+/* ---- running statistics: some thousands ---- */
+
+gd_status gd__cu_keep(gd__cu_kernels *k, int *index) {
+    gd__cu_text t = {0};
+    gd__cu_print(&t,
+                 "  const gd_kernel_keep *const u = ARG(const gd_kernel_keep, 0);\n  float *const x = ARG(float, 1);\n"
+                 "  const float *const before = ARG(const float, 2);\n  float *const e = ARG(float, 3);\n"
+                 "  double *const kept = ARG(double, 4);\n  SHARED(u32, found, 256)\n  PHASE {\n    u32 n = 0;\n"
+                 "    for (u64 i = TX; i < u->count; i += GD_THREADS) {\n      float v = x[i];\n"
+                 "      if (!(v - v == 0)) {\n        v = before[i];\n        x[i] = v;\n        n++;\n      }\n"
+                 "      if (u->average) e[i] = u->decay * e[i] + (1 - u->decay) * v;\n    }\n    found[TX] = n;\n  }\n"
+                 "  SYNC\n  PHASE {\n    if (TX == 0) {\n      double sum = 0;\n"
+                 "      for (u32 i = 0; i < GD_THREADS; i++) sum += found[i];\n      *kept = sum;\n    }\n  }\n");
+    gd_status st = gd__cu_kernels_add(k, GD__CU_KEEP_ARGS, &t, index);
+    gd__cu_text_free(&t);
+    return st;
 }

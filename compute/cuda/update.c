@@ -1,4 +1,4 @@
-/* compute/cuda/update.c -- gd_executor.update and square_sums: the kernels of optimizer.h, each loaded when it is first needed. */
+/* compute/cuda/update.c -- gd_executor.update and keep: the kernels of optimizer.h, each loaded when it is first needed. */
 #include <stddef.h>
 #include <string.h>
 
@@ -16,16 +16,53 @@ _Static_assert(offsetof(gd_kernel_update, average) - offsetof(gd_kernel_update, 
 static struct {
     gd__cu_kernels kernels;
     void *function[GD__CU_RULES][2]; /* without and with an average */
-    void *numbers;                   /* a gd_kernel_update on the device */
-    void *squares, *count;           /* function; a u64 on the device */
-    double *sums;                    /* on the device */
+    void *squares, *norm, *keep;
+    void *numbers, *keeping; /* a gd_kernel_update, a gd_kernel_keep on the device */
+    double *sums;            /* there, too */
     size_t n_sums;
 } here;
 
-static gd_status load(gd__cu_device *d, const gd_update *u, bool average, void **out) {
+/* ---- the norm ---- */
+
+static gd_status load_one(gd__cu_device *d, gd_status (*text)(gd__cu_kernels *k, int *index), void **function) {
+    int index;
+    if (*function) return GD_OK;
+    GD_TRY(text(&here.kernels, &index));
+    return d->load(d, &here.kernels.list[index], function);
+}
+
+/* Room for n sums: it grows at the first steps, to what the largest network needs. */
+static gd_status make_sums(gd__cu_device *d, size_t n) {
+    void *sums, *old = here.sums;
+    if (n <= here.n_sums) return GD_OK;
+    GD_TRY(d->alloc(d, n * sizeof(double), &sums));
+    here.sums = sums;
+    here.n_sums = n;
+    if (old) GD_TRY(gd__cu_finish());
+    return d->free(d, old);
+}
+
+/* Decides, on the device, by how much gradients are scaled and whether the update is made. */
+static gd_status decide(gd__cu_device *d, const float *g, size_t count, double *norm) {
+    size_t n = (count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK, bytes = n * sizeof(double);
+    GD_TRY(load_one(d, gd__cu_squares, &here.squares));
+    GD_TRY(load_one(d, gd__cu_norm, &here.norm));
+    GD_TRY(make_sums(d, n));
+    void *from[GD__CU_SQUARES_ARGS] = {here.numbers, (void *)(uintptr_t)g, here.sums};
+    const gd__cu_access reads[GD__CU_SQUARES_ARGS] = {
+        {here.numbers, sizeof(uint64_t), false}, {g, count * sizeof *g, false}, {here.sums, bytes, true}};
+    GD_TRY(d->launch(d, gd__cu_stream(), here.squares, gd__cu_squares_grid(count), GD__CU_SQUARES_ARGS, from, reads));
+    void *arg[GD__CU_NORM_ARGS] = {here.numbers, here.sums, norm};
+    const gd__cu_access access[GD__CU_NORM_ARGS] = {
+        {here.numbers, sizeof(gd_kernel_update), true}, {here.sums, bytes, false}, {norm, sizeof *norm, true}};
+    return d->launch(d, gd__cu_stream(), here.norm, 1, GD__CU_NORM_ARGS, arg, access);
+}
+
+/* ---- the update ---- */
+
+static gd_status load_rule(gd__cu_device *d, const gd_update *u, bool average, void **out) {
     void **function = &here.function[u->rule][average];
     int index;
-    if (!here.numbers) GD_TRY(d->alloc(d, sizeof(gd_kernel_update), &here.numbers));
     if (!*function) {
         GD_TRY(gd__cu_optimizer(&here.kernels, (gd__cu_rule)u->rule, average, &index));
         GD_TRY(d->load(d, &here.kernels.list[index], function));
@@ -34,14 +71,21 @@ static gd_status load(gd__cu_device *d, const gd_update *u, bool average, void *
     return GD_OK;
 }
 
-gd_status gd__cu_update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average) {
+gd_status gd__cu_update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average,
+                        double *norm) {
     gd__cu_device *d = gd__cu_get_device();
-    gd_kernel_update k = {.count = u->count};
+    gd_kernel_update k = {.count = u->count,
+                          .clip_norm = u->clip_norm,
+                          .squares = u->rule == GD_UPDATE_ADAM || u->rule == GD_UPDATE_RMSPROP,
+                          .made = 1};
     size_t bytes = u->count * sizeof *p;
     void *function = NULL;
+    if (!u->count) return GD_OK;
     memcpy(&k.rate, &u->rate, offsetof(gd_update, average) - offsetof(gd_update, rate) + sizeof u->average);
-    GD_TRY(load(d, u, average != NULL, &function));
+    GD_TRY(load_rule(d, u, average != NULL, &function));
+    if (!here.numbers) GD_TRY(d->alloc(d, sizeof k, &here.numbers));
     GD_TRY(gd__cu_put(here.numbers, &k, sizeof k));
+    if (norm) GD_TRY(decide(d, g, u->count, norm));
     /* An argument that the rule does not know may be anything. */
     void *arg[GD__CU_OPTIMIZER_ARGS] = {here.numbers, p,         (void *)(uintptr_t)g,
                                         m ? m : p,    v ? v : p, average ? average : p};
@@ -54,39 +98,28 @@ gd_status gd__cu_update(const gd_update *u, float *p, const float *g, float *m, 
     return d->launch(d, gd__cu_stream(), function, gd__cu_optimizer_grid(u->count), GD__CU_OPTIMIZER_ARGS, arg, access);
 }
 
-/* Room for n sums: it grows at the first steps, to what the largest network needs. */
-static gd_status make_squares(gd__cu_device *d, size_t n) {
-    int index;
-    void *sums;
-    if (!here.count) GD_TRY(d->alloc(d, sizeof(uint64_t), &here.count));
-    if (!here.squares) {
-        GD_TRY(gd__cu_squares(&here.kernels, &index));
-        GD_TRY(d->load(d, &here.kernels.list[index], &here.squares));
-    }
-    if (n <= here.n_sums) return GD_OK;
-    GD_TRY(d->alloc(d, n * sizeof(double), &sums));
-    void *old = here.sums; /* nothing runs that uses it: each call has waited */
-    here.sums = sums;
-    here.n_sums = n;
-    return d->free(d, old);
-}
+/* ---- running statistics ---- */
 
-gd_status gd__cu_square_sums(const float *x, size_t count, double *out) {
+gd_status gd__cu_keep_statistics(float *x, const float *before, float *average, size_t count, float decay,
+                                 double *kept) {
     gd__cu_device *d = gd__cu_get_device();
-    size_t n = (count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK, bytes = n * sizeof(double);
-    const uint64_t number = count;
+    const gd_kernel_keep k = {.count = count, .decay = decay, .average = average != NULL};
+    size_t bytes = count * sizeof *x;
     if (!count) return GD_OK;
-    GD_TRY(make_squares(d, n));
-    GD_TRY(gd__cu_put(here.count, &number, sizeof number));
-    void *arg[GD__CU_SQUARES_ARGS] = {here.count, (void *)(uintptr_t)x, here.sums};
-    const gd__cu_access access[GD__CU_SQUARES_ARGS] = {
-        {here.count, sizeof number, false}, {x, count * sizeof *x, false}, {here.sums, bytes, true}};
-    GD_TRY(d->launch(d, gd__cu_stream(), here.squares, gd__cu_squares_grid(count), GD__CU_SQUARES_ARGS, arg, access));
-    return gd__cu_get(out, here.sums, bytes);
+    GD_TRY(load_one(d, gd__cu_keep, &here.keep));
+    if (!here.keeping) GD_TRY(d->alloc(d, sizeof k, &here.keeping));
+    GD_TRY(gd__cu_put(here.keeping, &k, sizeof k));
+    void *arg[GD__CU_KEEP_ARGS] = {here.keeping, x, (void *)(uintptr_t)before, average ? average : x, kept};
+    const gd__cu_access access[GD__CU_KEEP_ARGS] = {{here.keeping, sizeof k, false},
+                                                    {x, bytes, true},
+                                                    {before, bytes, false},
+                                                    {arg[3], average ? bytes : 0, true},
+                                                    {kept, sizeof *kept, true}};
+    return d->launch(d, gd__cu_stream(), here.keep, 1, GD__CU_KEEP_ARGS, arg, access);
 }
 
 gd_status gd__cu_update_close(gd__cu_device *d) {
-    void *const memory[] = {here.numbers, here.count, here.sums};
+    void *const memory[] = {here.numbers, here.keeping, here.sums};
     gd_status st = GD_OK;
     for (size_t i = 0; i < sizeof memory / sizeof *memory; i++) {
         gd_status gone = d->free(d, memory[i]);

@@ -22,8 +22,24 @@ typedef struct rig {
 /* A step that makes gradients, one that uses them, and one that does neither. */
 static gd_status make(rig *r, int g) { return r->d->copy(r->d, r->steps, r->grad[g], r->other, BYTES); }
 static gd_status use(rig *r, int g) { return r->d->copy(r->d, r->steps, r->other, r->grad[g], BYTES); }
-static gd_status begin(rig *r, int g) { return gd__cu_exchange_begin(r->x[g], r->grad[g], COUNT); }
+/* Gradients from..to, as a layer's backward step makes them. */
+static gd_status make_part(rig *r, int g, size_t from, size_t to) {
+    return r->d->copy(r->d, r->steps, r->grad[g] + from, (float *)r->other + from, (to - from) * sizeof(float));
+}
+static gd_status open_round(rig *r, int g) { return gd__cu_exchange_begin(r->x[g], r->grad[g], COUNT); }
+static gd_status ready(rig *r, int g, size_t from, size_t to) { return gd__cu_exchange_ready(r->x[g], from, to); }
+/* All of them are there. */
+static gd_status begin(rig *r, int g) {
+    GD_TRY(open_round(r, g));
+    return gd__cu_exchange_all_ready(r->x[g]);
+}
 static gd_status end(rig *r, int g) { return gd__cu_exchange_end(r->x[g]); }
+static gd_status settle(rig *r, int g) {
+    double waited = -1;
+    GD_TRY(gd__cu_exchange_settle(r->x[g], &waited));
+    if (!(waited >= 0)) GD_FAIL(INTERNAL, "waited for %g s", waited);
+    return GD_OK;
+}
 
 static gd_status open_group(rig *r, int g, size_t bucket) {
     const gd_exchange_opts o = {.name = g ? "D" : "G", .rank = r->rank, .size = r->ranks, .bucket = bucket};
@@ -63,17 +79,126 @@ static gd_status close_rank(rig *r, bool abort) {
 /* ---- what a rank does ---- */
 
 /* D's round goes on while G's gradients are made, as with overlap; then both are used. */
+static gd_status right_round(rig *r) {
+    GD_TRY(make(r, 1));
+    GD_TRY(begin(r, 1));
+    GD_TRY(make(r, 0));
+    GD_TRY(end(r, 1));
+    GD_TRY(use(r, 1));
+    GD_TRY(begin(r, 0));
+    GD_TRY(end(r, 0));
+    return use(r, 0);
+}
+
 static gd_status right(rig *r) {
+    for (int k = 0; k < ROUNDS; k++) GD_TRY(right_round(r));
+    return GD_OK;
+}
+
+/* Calls that were made so far. */
+static uint64_t sent(const rig *r, int g) {
+    gd_exchange_journal j;
+    gd_device_comm_journal calls;
+    gd__cu_exchange_journal(r->x[g], &j);
+    memcpy(&calls, j.bytes, sizeof calls);
+    return calls.calls;
+}
+
+/* A backward pass: the last layers come first, one of them in two buckets, one is two buckets and more, the first two share one.
+ * Buckets (of 300) begin as soon as they are complete, while the rest is still made; 0 layers: all at the end. */
+static gd_status backward(rig *r, int g, const size_t *layer, const int *buckets, int n) {
+    uint64_t before = sent(r, g);
+    GD_TRY(open_round(r, g));
+    for (int k = 0; k < n; k++) {
+        GD_TRY(make_part(r, g, layer[k + 1], layer[k]));
+        GD_TRY(ready(r, g, layer[k + 1], layer[k]));
+        if (sent(r, g) - before != (uint64_t)buckets[k])
+            GD_FAIL(INTERNAL, "after layer %d %d buckets are on their way; expected %d", k, (int)(sent(r, g) - before),
+                    buckets[k]);
+    }
+    return GD_OK;
+}
+
+static gd_status right_early(rig *r) {
+    static const size_t layer[] = {COUNT, 950, 640, 40, 16, 0};
+    static const int buckets[] = {0, 1, 3, 3, 4};
     for (int k = 0; k < ROUNDS; k++) {
-        GD_TRY(make(r, 1));
-        GD_TRY(begin(r, 1));
-        GD_TRY(make(r, 0));
+        GD_TRY(backward(r, 1, layer, buckets, 5));
+        GD_TRY(gd__cu_exchange_all_ready(r->x[1])); /* nothing is left */
+        GD_TRY(backward(r, 0, layer, buckets, 3));  /* D's round goes on */
         GD_TRY(end(r, 1));
         GD_TRY(use(r, 1));
-        GD_TRY(begin(r, 0));
+        GD_TRY(make_part(r, 0, 0, 40)); /* said at the end of the program */
+        GD_TRY(gd__cu_exchange_all_ready(r->x[0]));
         GD_TRY(end(r, 0));
         GD_TRY(use(r, 0));
     }
+    return GD_OK;
+}
+
+/* What has no bucket that is on its way may still be used. */
+static gd_status right_beside(rig *r) {
+    GD_TRY(make(r, 0));
+    GD_TRY(open_round(r, 0));
+    GD_TRY(ready(r, 0, 900, COUNT));
+    GD_TRY(make_part(r, 0, 0, 900));
+    GD_TRY(gd__cu_exchange_all_ready(r->x[0]));
+    return end(r, 0);
+}
+
+static gd_status ready_before_it_is_made(rig *r) {
+    GD_TRY(make(r, 0));
+    GD_TRY(open_round(r, 0));
+    GD_TRY(ready(r, 0, 600, COUNT));
+    GD_TRY(make_part(r, 0, 640, COUNT));
+    GD_TRY(gd__cu_exchange_all_ready(r->x[0]));
+    return end(r, 0);
+}
+
+static gd_status used_while_others_are_made(rig *r) {
+    GD_TRY(make(r, 0));
+    GD_TRY(open_round(r, 0));
+    GD_TRY(ready(r, 0, 900, COUNT));
+    return use(r, 0);
+}
+
+static gd_status ready_twice(rig *r) {
+    GD_TRY(make(r, 0));
+    GD_TRY(open_round(r, 0));
+    GD_TRY(ready(r, 0, 700, 880));
+    return ready(r, 0, 640, 800);
+}
+
+static gd_status ready_too_far(rig *r) {
+    GD_TRY(open_round(r, 0));
+    return ready(r, 0, 900, COUNT + 1);
+}
+
+static gd_status ready_without_a_round(rig *r) { return ready(r, 0, 0, COUNT); }
+
+static gd_status never_ready(rig *r) {
+    GD_TRY(make(r, 0));
+    GD_TRY(open_round(r, 0));
+    GD_TRY(ready(r, 0, 300, COUNT));
+    return end(r, 0);
+}
+
+/* Two buckets of one size: only their places differ. */
+static gd_status other_buckets_first(rig *r) {
+    bool odd = r->rank == r->ranks - 1;
+    GD_TRY(right(r));
+    GD_TRY(make(r, 0));
+    GD_TRY(open_round(r, 0));
+    GD_TRY(ready(r, 0, odd ? 300 : 600, odd ? 600 : 900));
+    GD_TRY(gd__cu_exchange_all_ready(r->x[0]));
+    GD_TRY(end(r, 0));
+    return right(r);
+}
+
+/* So long ago that only the hash knows. */
+static gd_status other_buckets_once(rig *r) {
+    GD_TRY(other_buckets_first(r));
+    for (int k = 0; k < 8; k++) GD_TRY(right(r));
     return GD_OK;
 }
 
@@ -125,6 +250,32 @@ static gd_status round_in_a_round(rig *r) {
     GD_TRY(make(r, 0));
     GD_TRY(begin(r, 0));
     return begin(r, 0);
+}
+
+/* The host does not wait at all, but for what is four rounds behind. */
+static gd_status right_without_waiting(rig *r) {
+    int before = record_get_counts(r->d).syncs;
+    for (int k = 0; k < 4; k++) GD_TRY(right_round(r));
+    if (record_get_counts(r->d).syncs != before) GD_FAIL(INTERNAL, "the host has waited for the device");
+    for (int k = 0; k < 4; k++) GD_TRY(right_round(r));
+    if (record_get_counts(r->d).syncs == before) GD_FAIL(INTERNAL, "the host is ever further ahead");
+    return settle(r, 0);
+}
+
+/* What an update behind the sums has written may be freed when all rounds are over and it has run, not before. */
+static gd_status freed_behind_a_round(rig *r) {
+    GD_TRY(right_round(r));
+    GD_TRY(settle(r, 0));
+    return r->d->free(r->d, r->other);
+}
+
+/* Settled is what has ended: the sums are there for the host, too. */
+static gd_status right_settled(rig *r) {
+    GD_TRY(right_round(r));
+    GD_TRY(settle(r, 1));
+    GD_TRY(settle(r, 0));
+    GD_TRY(settle(r, 0));
+    return right_round(r);
 }
 
 static gd_status end_without_a_round(rig *r) { return end(r, 0); }
@@ -220,9 +371,9 @@ static gd_status brittle_poll(gd_device_comm *c) {
     if (of(c)->fail_poll) GD_FAIL(NCCL, "a switch was pulled");
     return of(c)->inner->poll(of(c)->inner);
 }
-static gd_status brittle_wait(gd_device_comm *c, void *stream, double seconds) {
+static gd_status brittle_wait(gd_device_comm *c, void *event, double seconds) {
     if (of(c)->fail_wait) GD_FAIL(TIMEOUT, "not within %g s", seconds);
-    return of(c)->inner->wait(of(c)->inner, stream, seconds);
+    return of(c)->inner->wait_event(of(c)->inner, event, seconds);
 }
 static gd_status brittle_alloc(gd_device_comm *c, size_t bytes, void **out) {
     return of(c)->inner->alloc(of(c)->inner, bytes, out);
@@ -250,7 +401,7 @@ static int fail_one(const char *name, brittle b, gd_status wanted, const char *w
                                .alloc = brittle_alloc,
                                .free = brittle_free,
                                .poll = brittle_poll,
-                               .wait = brittle_wait,
+                               .wait_event = brittle_wait,
                                .abort = brittle_abort,
                                .close = brittle_close};
     bool good = d->stream_new(d, false, &r.steps) == GD_OK && d->alloc(d, BYTES, &r.other) == GD_OK &&
@@ -264,9 +415,11 @@ static int fail_one(const char *name, brittle b, gd_status wanted, const char *w
            d->free(d, pinned) == GD_OK;
     gd_status st = begin(&r, 0);
     if (st == GD_OK) st = end(&r, 0);
+    if (st == GD_OK) st = settle(&r, 0);
     good = good && st == wanted && strstr(gd_error_message(), words) && b.aborts == 1;
     printf("%-40s %s\n", name, gd_error_message());
-    good = good && begin(&r, 0) == GD_INTERNAL && end(&r, 0) == GD_INTERNAL; /* it has failed for good */
+    good = good && begin(&r, 0) == GD_INTERNAL && end(&r, 0) == GD_INTERNAL &&
+           settle(&r, 0) == GD_INTERNAL;                /* it has failed for good */
     good = good && d->stream_sync(d, r.steps) == GD_OK; /* what did not end has no part in the memory any more */
     good = good && gd__cu_exchange_close(r.x[0], false) == GD_OK && b.aborts >= 1 && b.closes == 1;
     good = good && d->free(d, r.other) == GD_OK && d->stream_free(d, r.steps) == GD_OK && record_end(d) == GD_OK;
@@ -283,8 +436,22 @@ int main(void) {
         {"sums are used too early", used_too_early, "record:", 1},
         {"gradients are freed meanwhile", freed_meanwhile, "record:", 1},
         {"a round begins in a capture", begun_in_capture, "record:", 1},
-        {"a round ends in a capture", ended_in_capture, "waits for a stream while", 1},
+        {"a round ends in a capture", ended_in_capture, "outside of its capture", 1},
         {"memory in a capture", opened_in_capture, "allocated while", 1},
+        {"buckets begin early", right_early, NULL, 1},
+        {"what is not ready is made", right_beside, NULL, 1},
+        {"nobody waits", right_without_waiting, NULL, 1},
+        {"rounds are settled", right_settled, NULL, 1},
+        {"freed behind a round", freed_behind_a_round, "record:", 1},
+        {"ready before it is made", ready_before_it_is_made, "record:", 1},
+        {"used while others are made", used_while_others_are_made, "record:", 1},
+        {"ready twice", ready_twice, "bucket 2 is ready twice", 1},
+        {"ready too far", ready_too_far, "gradients 900..1001 of 1000", 1},
+        {"ready without a round", ready_without_a_round, "no round is under way", 1},
+        {"an end without a bucket", never_ready, "bucket 0 was never ready", 1},
+        {"buckets in another order", other_buckets_first, "call 12 is for bucket 2 on rank 0 and for bucket 1 on rank",
+         2},
+        {"buckets in another order, long ago", other_buckets_once, "in different orders before the last 64", 2},
         {"a round in a round", round_in_a_round, "begins in another", 1},
         {"an end without a round", end_without_a_round, "no round is under way", 1},
         {"networks in another order", other_order, "communicator", 2},

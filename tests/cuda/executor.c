@@ -2,10 +2,12 @@
  * norm of steps.h, captured graphs the eager run's bytes, and after warm-up nothing is allocated and nobody waits.
  *
  * What the stand-in checks on the way: every access of every kernel, copy and convolution. Usage: [FAMILY] */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "compute/cuda/exchange.h"
 #include "families.h"
 #include "on_device.h"
 #include "record.h"
@@ -38,8 +40,8 @@ static void check_replay(const char *name, const gd_step_graph *s, gd_precision 
     }
     after = record_get_counts(device);
     expect(after.allocations == before.allocations && after.graphs == before.graphs, name, "allocates after warm-up");
-    /* Keys come through a ring of 4: the host waits only for a run that is 4 behind. */
-    expect(after.syncs - before.syncs <= RUNS - 2 && after.copies > before.copies, name, "waits after warm-up");
+    /* Keys come through a ring of more runs than these: else the host would wait for one that is far behind. */
+    expect(after.syncs == before.syncs && after.copies > before.copies, name, "waits after warm-up");
     for (int k = 0; k < RUNS; k++) {
         const gd_run_args a = {.seed = 5, .step = (uint64_t)k, .sample = 0};
         ops_need(gd_instance_run(eager.i, &a), "eager");
@@ -53,6 +55,214 @@ static void check_replay(const char *name, const gd_step_graph *s, gd_precision 
     ops_need(gd__cu_replay_free(r), "replay");
     close_prog(&eager);
     close_prog(&graph);
+}
+
+/* ---- runs that are held, and outputs that are told of ---- */
+
+enum { TRACE = 4096, GRAD = 2 };
+
+/* Outputs that were complete, and pauses, in order. */
+typedef struct trace {
+    int n, at[TRACE];
+} trace;
+
+static void note(trace *t, int what) {
+    if (t->n == TRACE) ops_die("too long a trace");
+    t->at[t->n++] = what;
+}
+
+static gd_status note_output(void *ctx, int binding) {
+    note(ctx, binding);
+    return GD_OK;
+}
+
+static bool some_cut(void *ctx, int binding) {
+    (void)ctx;
+    return binding % 3 == 0;
+}
+
+static signed char set_of(const gd_binding *b) {
+    bool grad = !strncmp(b->name, "grad:", 5);
+    char network = b->name[grad ? 5 : 0];
+    if (!grad && !b->is_param) return -1;
+    return (signed char)((grad ? GRAD : 0) + (network == 'D'));
+}
+
+static void group(prog *x) {
+    static signed char set[ON_DEVICE_BINDINGS];
+    for (int b = 0; b < x->n; b++) set[b] = set_of(&x->list[b]);
+    ops_need(gd_instance_group(x->i, set), "sets");
+}
+
+/* One run, as an instance or replayed; what holds it goes when it has stopped for it. */
+static void held_run(prog *x, gd__cu_replay *r, const gd_run_args *a, unsigned sets, trace *t) {
+    const gd_run_hooks h = {.ctx = t, .done = note_output, .cuts = some_cut};
+    gd_pause p = {.phase = 0};
+    t->n = 0;
+    gd_instance_set_hooks(x->i, &h);
+    gd_instance_hold(x->i, sets);
+    ops_need(r ? gd__cu_replay_start(r, a, &p) : gd_instance_start(x->i, a, &p), "start");
+    while (p.kind != GD_PAUSE_DONE) {
+        if (p.kind == GD_PAUSE_HELD) sets &= ~p.held;
+        note(t, -1 - (int)p.kind - 16 * (int)p.held);
+        if (p.kind == GD_PAUSE_PHASE) sets |= 1u << p.phase % 4; /* an update begins there */
+        gd_instance_hold(x->i, sets);
+        ops_need(r ? gd__cu_replay_resume(r, &p) : gd_instance_resume(x->i, &p), "resume");
+    }
+}
+
+/* Runs that are held stop at the same places and tell of outputs between the same pauses, captured or not; a run that is left
+ * in the midst, in any stage, leaves nothing behind; and two instances take turns on one program. */
+static void check_held(const char *name, const gd_step_graph *s) {
+    static trace eager_trace, graph_trace;
+    prog eager = open_prog(device, cuda, s, GD_PRECISION_F32), graph = open_prog(device, cuda, s, GD_PRECISION_F32);
+    gd__cu_replay *r;
+    gd_pause p;
+    ops_need(gd__cu_replay_new(graph.p, graph.i, &r), "replay");
+    set_inputs(&eager);
+    set_inputs(&graph);
+    group(&eager);
+    group(&graph);
+    for (int k = 0; k < RUNS; k++) {
+        const gd_run_args a = {.seed = 5, .step = (uint64_t)k, .sample = 0},
+                          other = {.seed = 6, .step = 99, .sample = 8};
+        unsigned sets = (unsigned)(k * 5 + 3) % 16;
+        if (k % 2) {
+            gd_instance_hold(graph.i, 15);
+            ops_need(gd__cu_replay_start(r, &other, &p), "a run that is left");
+            gd_instance_hold(graph.i, 14);
+            if (p.kind != GD_PAUSE_DONE) ops_need(gd__cu_replay_resume(r, &p), "a run that is left");
+        }
+        held_run(&eager, NULL, &a, sets, &eager_trace);
+        held_run(&graph, r, &a, sets, &graph_trace);
+        bool same = eager_trace.n == graph_trace.n &&
+                    !memcmp(eager_trace.at, graph_trace.at, (size_t)eager_trace.n * sizeof *eager_trace.at);
+        expect(same, name, "other pauses");
+    }
+    for (int b = 0; b < eager.n; b++) {
+        void *x = download(&eager, b), *y = download(&graph, b);
+        expect(!memcmp(x, y, binding_bytes(&eager.list[b])), name, eager.list[b].name);
+        free(x);
+        free(y);
+    }
+    ops_need(gd__cu_replay_free(r), "replay");
+    close_prog(&eager);
+    close_prog(&graph);
+}
+
+/* ---- sums beside captured steps, and the update behind them ---- */
+
+typedef struct sums {
+    prog x;
+    gd__cu_replay *replay;
+    gd_exchange *exchange;
+    float *grad, *param;
+    double *norm;
+    size_t offset[ON_DEVICE_BINDINGS], count;
+    int early;
+} sums;
+
+static size_t padded(const gd_binding *b) { return ((size_t)gd_shape_count(b->shape) + 15) / 16 * 16; }
+static bool is_grad(const gd_binding *b) { return b->is_output && !strncmp(b->name, "grad:", 5); }
+
+static gd_status tell_sums(void *ctx, int binding) {
+    sums *m = ctx;
+    const gd_binding *b = &m->x.list[binding];
+    if (!is_grad(b)) return GD_OK;
+    m->early++;
+    return gd__cu_exchange_ready(m->exchange, m->offset[binding], m->offset[binding] + padded(b));
+}
+
+static bool cut_sums(void *ctx, int binding) { return is_grad(&((sums *)ctx)->x.list[binding]) && binding % 2; }
+
+static void fill(float *at, size_t count, float value) {
+    float *x = malloc(count * sizeof *x + 1);
+    if (!x) ops_die("no memory");
+    for (size_t i = 0; i < count; i++) x[i] = value;
+    ops_need(cuda->put(at, x, count * sizeof *x), "put");
+    free(x);
+}
+
+static void open_sums(sums *m, const gd_step_graph *s, size_t bucket) {
+    const gd_exchange_opts o = {.name = "G", .size = 1, .bucket = bucket};
+    void *at;
+    *m = (sums){.x = open_prog(device, cuda, s, GD_PRECISION_F32)};
+    set_inputs(&m->x);
+    for (int b = 0; b < m->x.n; b++) {
+        m->offset[b] = m->count;
+        if (is_grad(&m->x.list[b])) m->count += padded(&m->x.list[b]);
+    }
+    ops_need(gd__cu_exchange_on(device, gd__cu_stream(), record_comm(device, 0, 0), &o, &m->exchange), "exchange");
+    ops_need(gd__cu_exchange_alloc(m->exchange, m->count * sizeof(float), &at), "gradients");
+    m->grad = at;
+    ops_need(cuda->alloc(m->count * sizeof(float), &at), "parameters");
+    m->param = at;
+    ops_need(cuda->alloc(sizeof *m->norm, &at), "norm");
+    m->norm = at;
+    fill(m->grad, m->count, 0);
+    fill(m->param, m->count, 1);
+    for (int b = 0; b < m->x.n; b++)
+        if (is_grad(&m->x.list[b]))
+            ops_need(gd_instance_bind(m->x.i, m->x.list[b].name, m->grad + m->offset[b]), "bind");
+    ops_need(gd__cu_replay_new(m->x.p, m->x.i, &m->replay), "replay");
+}
+
+/* An iteration: a round that begins in the midst of the program, and an update on the device behind it; the host waits at its end,
+ * and reads the norm. early: else all of the round is at the end. Waits of the host before the end. */
+static int run_sums(sums *m, const gd_run_args *a, bool captured, bool early) {
+    const gd_run_hooks h = {.ctx = m, .done = tell_sums, .cuts = cut_sums};
+    const gd_update u = {.rule = GD_UPDATE_SGD, .count = m->count, .rate = 0.01f, .clip_norm = 1};
+    double waited, norm;
+    void *ticket;
+    int before = record_get_counts(device).syncs;
+    gd_instance_set_hooks(m->x.i, early ? &h : NULL);
+    ops_need(gd__cu_exchange_begin(m->exchange, m->grad, m->count), "begin");
+    if (captured) replay(m->replay, a);
+    else ops_need(gd_instance_run(m->x.i, a), "run");
+    ops_need(gd__cu_exchange_all_ready(m->exchange), "ready");
+    ops_need(gd__cu_exchange_end(m->exchange), "end");
+    ops_need(cuda->update(&u, m->param, m->grad, NULL, NULL, NULL, m->norm), "update");
+    ops_need(cuda->get_later(m->norm, sizeof norm, &ticket), "later");
+    int waits = record_get_counts(device).syncs - before;
+    ops_need(gd__cu_exchange_settle(m->exchange, &waited), "settle");
+    ops_need(cuda->take(ticket, &norm), "take");
+    expect(norm > 0, "sums", "no norm");
+    return waits;
+}
+
+static void close_sums(sums *m) {
+    ops_need(gd__cu_replay_free(m->replay), "replay");
+    ops_need(gd__cu_exchange_close(m->exchange, false), "close");
+    cuda->free(m->param);
+    cuda->free(m->norm);
+    close_prog(&m->x);
+}
+
+/* Captured with buckets that begin early, eager with such, and eager without: the same bytes, and the host never waits in the midst. */
+static void check_sums(const char *name, const gd_step_graph *s) {
+    static sums m[3];
+    record_counts warm = {0}, now;
+    void *param[3];
+    for (int i = 0; i < 3; i++) {
+        open_sums(&m[i], s, 4096);
+        for (int k = 0; k < RUNS; k++) {
+            const gd_run_args a = {.seed = 5, .step = (uint64_t)k, .sample = 0};
+            if (k == 2) warm = record_get_counts(device);
+            int waits = run_sums(&m[i], &a, i == 0, i < 2);
+            expect(waits == 0 || k < 2, name, "the host waits in the midst of an iteration");
+        }
+        now = record_get_counts(device);
+        expect(now.allocations == warm.allocations && now.graphs == warm.graphs, name, "allocates after warm-up");
+        size_t bytes = m[i].count * sizeof(float);
+        if (!(param[i] = malloc(bytes + 1))) ops_die("no memory");
+        ops_need(cuda->get(param[i], m[i].param, bytes), "get");
+        expect(!memcmp(param[0], param[i], bytes), name, i == 1 ? "captured, other bytes" : "early, other bytes");
+        expect((m[i].early > 0) == (i < 2), name, "nothing is early");
+    }
+    for (int i = 0; i < 3; i++) {
+        free(param[i]);
+        close_sums(&m[i]);
+    }
 }
 
 static void check_step(const char *name, const gd_step_graph *s, bool half) {
@@ -85,6 +295,8 @@ static void check_family(const family *f) {
         snprintf(name, sizeof name, "%s, %s, %s", f->name, gd_step_kind_text(kind[k]), half ? "bf16" : "f32");
         ops_need(gd_gan_step(m, kind[k], true, 1, &s), name);
         check_step(name, &s, half);
+        if (!half) check_held(name, &s);
+        if (!half) check_sums(name, &s);
         gd_step_graph_free(&s);
     }
     gd_gan_free(m);
@@ -107,25 +319,75 @@ static void check_products(void) {
     }
 }
 
-/* Sums of squares of small whole numbers are exact in any order; room grows, and a smaller arena comes after a larger one. */
-static void check_squares(void) {
-    static float x[3 * GD_SQUARES_BLOCK + 32];
-    static const size_t counts[] = {64, 3 * GD_SQUARES_BLOCK + 32, GD_SQUARES_BLOCK, 0};
-    for (size_t i = 0; i < sizeof x / sizeof *x; i++) x[i] = (float)((int)(i % 7) - 3);
-    for (size_t k = 0; k < sizeof counts / sizeof *counts; k++) {
-        double out[5] = {-1, -1, -1, -1, -1};
-        void *at;
-        ops_need(cuda->alloc(sizeof x, &at), "memory");
-        ops_need(cuda->put(at, x, sizeof x), "put");
-        ops_need(cuda->square_sums(at, counts[k], out), "squares");
-        cuda->free(at);
-        for (size_t b = 0; b < 5; b++) {
-            double want = b * GD_SQUARES_BLOCK < counts[k] ? 0 : -1;
-            for (size_t i = b * GD_SQUARES_BLOCK; i < counts[k] && i < (b + 1) * GD_SQUARES_BLOCK; i++)
-                want += x[i] * x[i];
-            expect(out[b] == want, "squares", "another sum");
-        }
+/* Updates by a norm that is decided there: sums of squares of small whole numbers are exact in any order; room grows, and a smaller
+ * arena comes after a larger one; after that nothing is allocated. */
+static void check_norms(void) {
+    enum { MOST = 3 * GD_SQUARES_BLOCK + 32 };
+    static float x[MOST], p[MOST];
+    static const size_t counts[] = {64, MOST, GD_SQUARES_BLOCK, 48};
+    float *g, *q, *m;
+    double *norm;
+    void *at[4];
+    record_counts before = {0}, after;
+    for (size_t i = 0; i < MOST; i++) x[i] = (float)((int)(i % 7) - 3);
+    for (int i = 0; i < 4; i++) ops_need(cuda->alloc(sizeof x, &at[i]), "memory");
+    g = at[0], q = at[1], m = at[2], norm = at[3];
+    for (size_t k = 0; k < 16; k++) {
+        size_t count = counts[k % 4];
+        float some = k >= 8 ? 3e38f : 2; /* its square is infinite; momentum does not care */
+        bool made = k < 8 || k % 2 == 0;
+        double want = 0, host = -1;
+        void *ticket;
+        const gd_update u = {.rule = k % 2 ? GD_UPDATE_RMSPROP : GD_UPDATE_MOMENTUM,
+                             .count = count,
+                             .rate = 1,
+                             .eps = 1,
+                             .momentum = 1,
+                             .clip_norm = k < 8 ? 4 : 0};
+        if (k == 4) before = record_get_counts(device);
+        x[5] = some;
+        for (size_t i = 0; i < count; i++) want += (double)x[i] * x[i];
+        want = made ? sqrt(want) : INFINITY;
+        ops_need(cuda->put(g, x, count * sizeof *x), "put");
+        for (size_t i = 0; i < count; i++) p[i] = 0;
+        ops_need(cuda->put(q, p, count * sizeof *p), "put");
+        ops_need(cuda->put(m, p, count * sizeof *p), "put");
+        ops_need(cuda->update(&u, q, g, NULL, m, NULL, norm), "update");
+        ops_need(cuda->get_later(norm, sizeof *norm, &ticket), "later");
+        ops_need(cuda->get(p, q, count * sizeof *p), "get");
+        ops_need(cuda->take(ticket, &host), "take");
+        expect(host == want, "norms", "another norm");
+        expect((p[6] != 0) == made, "norms", "an update that is not made, or is made");
     }
+    after = record_get_counts(device);
+    expect(after.allocations == before.allocations, "norms", "allocates after warm-up");
+    for (int i = 0; i < 4; i++) cuda->free(at[i]);
+}
+
+/* What a program made of running statistics, beside the copy of before: in order with the steps. */
+static void check_statistics(void) {
+    enum { N = 1000 };
+    static float x[N], before[N], average[N], out[N];
+    void *at[4], *ticket;
+    double kept = -1;
+    for (int i = 0; i < N; i++) x[i] = i % 100 == 3 ? NAN : 2, before[i] = 1, average[i] = 4;
+    for (int i = 0; i < 4; i++) ops_need(cuda->alloc(sizeof x, &at[i]), "memory");
+    ops_need(cuda->put(at[1], before, sizeof before), "put");
+    ops_need(cuda->copy(NULL, at[0], at[1], sizeof before), "copy");
+    ops_need(cuda->put(at[0], x, sizeof x), "put");
+    ops_need(cuda->put(at[2], average, sizeof average), "put");
+    ops_need(cuda->keep(at[0], at[1], at[2], N, 0.5f, at[3]), "keep");
+    ops_need(cuda->get_later(at[3], sizeof kept, &ticket), "later");
+    ops_need(cuda->keep(at[0], at[1], NULL, N, 0, at[3]), "keep"); /* nothing is left to be kept */
+    ops_need(cuda->get(out, at[0], sizeof out), "get");
+    ops_need(cuda->get(average, at[2], sizeof average), "get");
+    ops_need(cuda->take(ticket, &kept), "take");
+    expect(kept == 10, "statistics", "other numbers are kept");
+    for (int i = 0; i < N; i++) {
+        float want = i % 100 == 3 ? 1 : 2;
+        expect(out[i] == want && average[i] == 0.5f * 4 + 0.5f * want, "statistics", "another number");
+    }
+    for (int i = 0; i < 4; i++) cuda->free(at[i]);
 }
 
 int main(int argc, char **argv) {
@@ -138,7 +400,8 @@ int main(int argc, char **argv) {
         record_no_wide(device, math == GD__DNN_TF32);
         ops_need(gd__cu_executor_open(device, (gd__dnn_math)math, &cuda), "executor");
         if (argc < 2) check_products();
-        if (argc < 2) check_squares();
+        if (argc < 2) check_norms();
+        if (argc < 2) check_statistics();
         for (int i = 0; i < n; i++)
             if (argc < 2 ? math == GD__DNN_F32 || i % 4 == 2 : !strcmp(list[i].name, argv[1])) check_family(&list[i]);
         ops_need(gd__cu_executor_close(), "close");

@@ -413,6 +413,13 @@ CUresult cuEventSynchronize(CUevent e) {
     return CUDA_SUCCESS;
 }
 
+CUresult cuEventQuery(CUevent e) {
+    NOT_CAPTURED;
+    MAY_FAIL;
+    advance_all();
+    return e->done < e->asked ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+}
+
 /* The header gives the name another number, which no older driver has. */
 #undef cuEventElapsedTime
 CUresult cuEventElapsedTime(float *milliseconds, CUevent from, CUevent to);

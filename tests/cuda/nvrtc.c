@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/io.h"
+#include "compute/cuda/executor.h"
 #include "compute/cuda/nvrtc.h"
 #include "compute/cuda/optimizer.h"
 #include "families.h"
@@ -165,6 +166,18 @@ int main(int argc, char **argv) {
         for (int average = 0; average < 2; average++)
             need(gd__cu_optimizer(&optimisers, (gd__cu_rule)rule, average, &index), "optimiser");
     need(gd__cu_squares(&optimisers, &index), "sums of squares");
+    need(gd__cu_norm(&optimisers, &index), "norms");
+    need(gd__cu_keep(&optimisers, &index), "running statistics");
+    for (unsigned load = 64; load <= 286; load += 222) {
+        /* Small pictures; and the cut of pix2pix, with more than 2^31 bytes in all. */
+        const gd_feed_opts feed = {.take = load > 64 ? 12000 : 128,
+                                   .pixel = load > 64 ? 3 : 1,
+                                   .height = load,
+                                   .width = load,
+                                   .out_height = load > 64 ? 256 : 64,
+                                   .out_width = load > 64 ? 256 : 64};
+        need(gd__cu_feed_kernel(&feed, &optimisers, &index), "batches");
+    }
     snprintf(folder, sizeof folder, "%s/cubins", tmp ? tmp : "/tmp");
     check_cache(&optimisers.list[0], folder);
     check_errors(c);

@@ -32,7 +32,7 @@ _Static_assert(offsetof(gd_kernel_update, momentum) - offsetof(gd_kernel_update,
 
 static gd_kernel_update numbers(const gd_optimizer_spec *s, int64_t step, double clip) {
     gd_optimizer_numbers n = gd_optimizer_numbers_of(s, step, step, 0.125, clip);
-    gd_kernel_update u = {.count = COUNT, .average = 0.9f};
+    gd_kernel_update u = {.count = COUNT, .average = 0.9f, .made = 1};
     memcpy(&u.rate, &n, sizeof n);
     return u;
 }
@@ -107,6 +107,81 @@ static int check_squares(size_t count, float special) {
     return bad != 0;
 }
 
+/* From sums of squares to what an update does, against the host's rules: norms that are large, small, none, of many blocks. */
+static int check_norm(size_t count, double each, double clip, bool squares) {
+    static double sums[600];
+    gd__cu_kernels k = {0};
+    gd_kernel_update u = {.count = count, .clip_norm = clip, .squares = squares};
+    int index, bad = 0;
+    double sum = 0, out = -1;
+    size_t n = (count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK;
+    if (gd__cu_norm(&k, &index) != GD_OK) return 1;
+    shim_collect(&k);
+    for (size_t i = 0; i < 600; i++) sums[i] = i < n ? each * (1 + 1e-7 * (double)i) : NAN;
+    for (size_t i = 0; i < n; i++) sum += sums[i];
+    double norm = sqrt(sum), scale = clip > 0 && norm > clip ? clip / norm : 1;
+    float f = (float)(norm * scale);
+    if (squares && !isfinite(f * f)) norm = INFINITY;
+    for (int turn = 0; turn < 2; turn++) {
+        void *arg[GD__CU_NORM_ARGS] = {&u, sums, &out};
+        shim_reverse(turn);
+        shim_run(shim_find(k.list[index].name), 1, arg);
+        bad += u.scale != (float)scale || u.made != (isfinite(norm) != 0) || (isnan(norm) ? !isnan(out) : out != norm);
+    }
+    printf("norm of %zu, blocks of %g, at most %g%s: %g, %s\n", count, each, clip, squares ? ", squares" : "", norm,
+           bad ? "FAIL" : "ok");
+    gd__cu_kernels_free(&k);
+    return bad != 0;
+}
+
+/* Running statistics, of which some are not finite, against the host's loop. */
+static int check_keep(size_t count, int every, bool average) {
+    gd__cu_kernels k = {0};
+    gd_kernel_keep u = {.count = count, .decay = 0.9f, .average = average};
+    int index, bad = 0;
+    if (gd__cu_keep(&k, &index) != GD_OK) return 1;
+    shim_collect(&k);
+    for (int turn = 0; turn < 2; turn++) {
+        double found = 0, kept = -1;
+        draw(cpu.p, 7);
+        draw(cpu.g, 8);
+        draw(cpu.e, 9);
+        for (size_t i = 0; every && i < count; i += (size_t)every) cpu.p[i] = i % 2 ? -INFINITY : NAN;
+        gpu = cpu;
+        for (size_t i = 0; i < count; i++) {
+            if (!isfinite(cpu.p[i])) cpu.p[i] = cpu.g[i], found++;
+            if (average) cpu.e[i] = u.decay * cpu.e[i] + (1 - u.decay) * cpu.p[i];
+        }
+        void *arg[GD__CU_KEEP_ARGS] = {&u, gpu.p, gpu.g, gpu.e, &kept};
+        shim_reverse(turn);
+        shim_run(shim_find(k.list[index].name), 1, arg);
+        bad += !same("statistics", cpu.p, gpu.p) + !same("average", cpu.e, gpu.e) + (kept != found);
+    }
+    printf("%zu statistics, one of %d not finite%s: %s\n", count, every, average ? ", average" : "",
+           bad ? "FAIL" : "ok");
+    gd__cu_kernels_free(&k);
+    return bad != 0;
+}
+
+/* An update that is not made touches nothing. */
+static int check_left_out(void) {
+    gd__cu_kernels k = {0};
+    gd_kernel_update u = {.count = COUNT, .average = 0.9f, .rate = 1, .scale = 1, .eps = 1, .root2 = 1};
+    int index, bad = 0;
+    for (int rule = 0; rule < GD__CU_RULES; rule++) {
+        if (gd__cu_optimizer(&k, (gd__cu_rule)rule, true, &index) != GD_OK) return 1;
+        shim_collect(&k);
+        memset(&gpu, 1, sizeof gpu);
+        cpu = gpu;
+        void *arg[] = {&u, gpu.p, gpu.g, gpu.m, gpu.v, gpu.e};
+        shim_run(shim_find(k.list[index].name), gd__cu_optimizer_grid(COUNT), arg);
+        bad += memcmp(&cpu, &gpu, sizeof cpu) != 0;
+    }
+    printf("updates that are not made: %s\n", bad ? "FAIL" : "ok");
+    gd__cu_kernels_free(&k);
+    return bad != 0;
+}
+
 int main(void) {
     const gd_optimizer_spec adam = {
         .kind = GD_ADAM, .lr = 2e-3, .beta1 = 0.5, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01};
@@ -129,5 +204,16 @@ int main(void) {
     failed += check_squares(39 * block, NAN);
     failed += check_squares(39 * block, 3e38f);
     failed += check_squares(39 * block, 1e-40f);
+    static const double each[] = {0, 1e-30, 2.5, 1e60, 1e76, 1e77, INFINITY, NAN};
+    for (size_t i = 0; i < sizeof each / sizeof *each; i++)
+        for (int clip = 0; clip < 2; clip++) {
+            failed += check_norm(block + 16, each[i], 3.0 * clip, i % 2);
+            failed += check_norm(550 * block - 16, each[i], 3.0 * clip, i % 2 == 0);
+            failed += check_norm(256 * block, each[i], 3.0 * clip, true);
+        }
+    for (int every = 0; every < 300; every += 149)
+        for (int average = 0; average < 2; average++)
+            failed += check_keep(every ? COUNT : 48, every, average) + check_keep(255, every / 2, average);
+    failed += check_left_out();
     return failed != 0;
 }

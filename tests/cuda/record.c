@@ -71,6 +71,17 @@ static gd_status event_sync(gd__cu_device *d, void *what) {
     return GD_OK;
 }
 
+/* Only what the host has waited for is known to be done. */
+static gd_status event_done(gd__cu_device *d, void *what, bool *done) {
+    recorder *r = record_of(d);
+    const event *e = what;
+    NOT_CAPTURED(r, "the host asks for an event");
+    if (!e->recorded) MISTAKE("the host asks for an event that was never recorded");
+    *done = true;
+    for (int i = 0; i < STREAMS; i++) *done = *done && e->clock.at[i] <= r->clock[HOST].at[i];
+    return GD_OK;
+}
+
 /* ---- operations ---- */
 
 static gd_status check_accesses(recorder *r, int s, const operation *o, const char *what) {
@@ -226,6 +237,7 @@ gd__cu_device *record_new(int ranks) {
                                .alloc = record_alloc,
                                .alloc_host = record_alloc_host,
                                .free = record_free,
+                               .room = record_room,
                                .stream_new = stream_new,
                                .stream_free = stream_free,
                                .stream_sync = stream_sync,
@@ -234,6 +246,7 @@ gd__cu_device *record_new(int ranks) {
                                .event_record = event_record,
                                .event_wait = event_wait,
                                .event_sync = event_sync,
+                               .event_done = event_done,
                                .copy = copy,
                                .host = record_host,
                                .load = load,

@@ -64,6 +64,13 @@ static gd_status wait(gd_device_comm *c, void *s, double seconds) {
     return r->table.stream_sync(&r->table, s);
 }
 
+static gd_status wait_event(gd_device_comm *c, void *what, double seconds) {
+    recorder *r = of(c)->r;
+    GD_TRY(poll(c));
+    if (!(seconds > 0)) MISTAKE("communicator %s: a wait without a deadline", of(c)->name);
+    return r->table.event_sync(&r->table, what);
+}
+
 static void journal(const gd_device_comm *c, gd_device_comm_journal *out) { *out = ((const recorded *)c)->journal; }
 
 static gd_status end(gd_device_comm *c) {
@@ -91,7 +98,7 @@ gd_device_comm *record_comm(gd__cu_device *d, int number, int rank) {
     x->r = record_of(d);
     x->number = number;
     x->r->n_comms++;
-    x->table = (gd_device_comm){x->name, rank,    x->r->ranks, all_reduce, reduce_scatter, all_gather, broadcast,
-                                alloc,   release, poll,        wait,       journal,        end,        close_comm};
+    x->table = (gd_device_comm){x->name, rank, x->r->ranks, all_reduce, reduce_scatter, all_gather, broadcast, alloc,
+                                release, poll, wait,        wait_event, journal,        end,        close_comm};
     return &x->table;
 }

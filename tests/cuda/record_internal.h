@@ -6,7 +6,7 @@
 #include "record.h"
 #include "shim.h"
 
-enum { STREAMS = 48, HOST = 0, ARGS = 256, RANKS = 8, COLLECTIVES = 256, RECORD_COMMS = 8 };
+enum { STREAMS = 48, HOST = 0, ARGS = 256, RANKS = 8, COLLECTIVES = 4096, RECORD_COMMS = 8 };
 
 typedef struct clock {
     uint32_t at[STREAMS];
@@ -108,6 +108,7 @@ gd_status record_access(recorder *r, int s, const gd__cu_access *a, const char *
 gd_status record_alloc(gd__cu_device *d, size_t bytes, void **out);
 gd_status record_alloc_host(gd__cu_device *d, size_t bytes, void **out);
 gd_status record_free(gd__cu_device *d, void *p);
+gd_status record_room(gd__cu_device *d, size_t *bytes);
 gd_status record_host(gd__cu_device *d, const void *at, size_t bytes, bool written);
 
 /* ---- record.c ---- */

@@ -41,6 +41,18 @@ for n in 2 4; do
     done
 done
 
+# Networks of three buckets, that begin one after another in the backward pass, eager in the first step and captured from then on.
+wide="--steps 4 --fresh --set checkpoint.every=0 --set log.samples.every=0 --set generator.width=1100 --set discriminator.width=1100
+    --set generator.depth=3 --set discriminator.depth=3"
+# shellcheck disable=SC2086
+{
+    run 0 start A=1 A=1 -- points.yaml $wide --out wide; nccl=$(hash_said)
+    run 0 start GANDIST_CUDA_COMM=staged A=1 -- points.yaml $wide --out wide; says "$host (GANDIST_CUDA_COMM=staged)"
+    equal "$nccl" "$(hash_said)" "three buckets: NCCL against host memory"
+    run 0 start A=1 A=1 -- points.yaml $wide --out wide --set comm.overlap=false
+    equal "$nccl" "$(hash_said)" "three buckets: without overlap"
+}
+
 # A checkpoint goes on by the other way.
 for way in auto staged auto; do
     steps=$((${steps:-0} + 2))
@@ -72,7 +84,7 @@ equal "$moved" "$(hash_said)" "a checkpoint that moved between NCCL and host mem
 {
     run 69 start FAKE_NCCL=async FAKE_NCCL=async -- points.yaml $few --out fails
     says "nccl: communicator gradients of D, rank "; says "a cable was pulled"; says "all-reduce of"
-    run 86 start A=1 FAKE_NCCL=stuck -- points.yaml --steps 20 --fresh --out hangs --set watchdog.limit=3 --set watchdog.factor=2 --set watchdog.patience=6
+    run 86 start A=1 FAKE_NCCL=stuck -- points.yaml --steps 20 --fresh --out hangs --set watchdog.limit=20 --set watchdog.factor=2 --set watchdog.patience=30
     says "the job hangs: rank "; says "gradients of D"
 }
 finish

@@ -46,6 +46,14 @@ both "WGAN-GP, points" 1 "$recipes/wgan-gp-2d.yaml" --set generator.width=32 --s
 tiny_recipe tiny.yaml
 both "DCGAN" 1 tiny.yaml
 both "DCGAN, 2 ranks" 2 tiny.yaml
+cut=(--set data.image.load=36 --set data.flip=true)
+both "DCGAN, cut and mirrored, 2 ranks" 2 tiny.yaml "${cut[@]}" --set data.resident=never
+both "the same, the set on the GPU" 2 tiny.yaml "${cut[@]}" --set data.resident=always
+says "the data set is on the device: 664 kB"
+run 65 g tiny.yaml --steps 1 --fresh --out large --device cuda --set data.resident=always --set data.count=2000000
+says "data.resident: the set cannot stay on the device: it takes 2.05 GB there, and "; says " are free; use never, or auto"
+run 0 g tiny.yaml --steps 1 --fresh --out large --device cpu --set data.resident=always
+says "data.resident changes nothing on this device"
 both "DCGAN, 2 ranks, 4 shards, divided" 2 tiny.yaml --set numerics.shards=4 --set optimizer.shard=true
 both "WGAN, clipped" 1 "$recipes/wgan.yaml" "${small[@]}" --set data.source=synthetic
 both "WGAN-GP" 1 "$recipes/wgan-gp.yaml" "${small[@]}" --set data.source=synthetic

@@ -1,18 +1,21 @@
 /* tests/dist/far_memory.c -- see far_memory.h. */
 #include "far_memory.h"
 
+#include "far_feed.h"
+
 #include "dist/optimizer.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM = 256 << 20, ALIGN = 256 };
+enum { ROOM = 1 << 30, ALIGN = 256 };
 
 static struct {
     char *at;
     size_t used;
-    int live, open;
+    int live, open, tickets;
     far_counts counts;
 } far;
 
@@ -88,28 +91,84 @@ static gd_status run(void *state, const gd_view *v, int s, const gd_memory *m) {
 
 /* ---- the optimiser: the host's ---- */
 
-static gd_status update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average) {
+/* As dist/update.c has it, on such memory. */
+static double scale_of(const gd_update *u, const float *g, double *norm) {
+    double *block = malloc((u->count / GD_SQUARES_BLOCK + 1) * sizeof *block), sum = 0;
+    if (!block) abort();
+    gd_square_sums(g, 0, u->count, block);
+    for (size_t b = 0; b < (u->count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK; b++) sum += block[b];
+    free(block);
+    *norm = sqrt(sum);
+    double scale = u->clip_norm > 0 && *norm > u->clip_norm ? u->clip_norm / *norm : 1;
+    float f = (float)(*norm * scale);
+    if ((u->rule == GD_UPDATE_ADAM || u->rule == GD_UPDATE_RMSPROP) && !isfinite(f * f)) *norm = INFINITY;
+    return scale;
+}
+
+static void make_update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average,
+                        double *norm) {
     static const gd_optimizer_kind kind[] = {GD_ADAM, GD_RMSPROP, GD_SGD, GD_SGD};
-    const gd_optimizer_numbers n = {u->rate, u->scale, u->decay, u->clip,  u->eps,  u->b1,      u->rest1,
+    float scale = norm ? (float)scale_of(u, g, norm) : u->scale;
+    const gd_optimizer_numbers n = {u->rate, scale,    u->decay, u->clip,  u->eps,  u->b1,      u->rest1,
                                     u->b2,   u->rest2, u->root2, u->alpha, u->rest, u->momentum};
     bool two = u->rule == GD_UPDATE_ADAM;
-    const void *const all[] = {p, g, m, v, average};
+    if (norm && !isfinite(*norm)) return;
+    gd_optimizer_apply(kind[u->rule], &n, u->count, p, g, two ? m : v, two ? v : NULL);
+    for (size_t i = 0; average && i < u->count; i++) average[i] = u->average * average[i] + (1 - u->average) * p[i];
+}
+
+static gd_status update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average,
+                        double *norm) {
+    bool two = u->rule == GD_UPDATE_ADAM;
+    const void *const all[] = {p, g, m, v, average, norm};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i] && !is_far(all[i])) GD_FAIL(INTERNAL, "far: an array of the update is on the host");
     if (two != (m != NULL) || (u->rule != GD_UPDATE_SGD) != (v != NULL)) GD_FAIL(INTERNAL, "far: other moments");
     far.counts.updates++;
     GD_TRY(reach(true));
-    gd_optimizer_apply(kind[u->rule], &n, u->count, p, g, two ? m : v, two ? v : NULL);
-    for (size_t i = 0; average && i < u->count; i++) average[i] = u->average * average[i] + (1 - u->average) * p[i];
+    make_update(u, p, g, m, v, average, norm);
     return reach(false);
 }
 
-static gd_status square_sums(const float *x, size_t count, double *out) {
-    if (!is_far(x) || is_far(out)) GD_FAIL(INTERNAL, "far: sums of squares in the wrong memories");
+static gd_status keep(float *x, const float *before, float *average, size_t count, float decay, double *kept) {
+    if (!is_far(x) || !is_far(before) || !is_far(kept) || (average && !is_far(average)))
+        GD_FAIL(INTERNAL, "far: statistics are on the host");
     GD_TRY(reach(true));
-    gd_square_sums(x, 0, count, out);
+    *kept = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(x[i])) x[i] = before[i], ++*kept;
+        if (average) average[i] = decay * average[i] + (1 - decay) * x[i];
+    }
     return reach(false);
 }
+
+/* ---- what is read later ---- */
+
+typedef struct reading {
+    size_t bytes;
+    char data[];
+} reading;
+
+static gd_status get_later(const void *from, size_t bytes, void **ticket) {
+    reading *r = malloc(sizeof *r + bytes);
+    if (!r) GD_FAIL(NOMEM, "far: no memory");
+    r->bytes = bytes;
+    *ticket = r;
+    far.counts.later++;
+    far.tickets++;
+    return move(r->data, from, bytes, false, true);
+}
+
+static gd_status take(void *ticket, void *host) {
+    reading *r = ticket;
+    if (host && is_far(host)) GD_FAIL(INTERNAL, "far: a reading goes to the wrong memory");
+    if (host) memcpy(host, r->data, r->bytes);
+    free(r);
+    far.tickets--;
+    return GD_OK;
+}
+
+int far_tickets(void) { return far.tickets; }
 
 /* ---- replay: the instance, started by another name ---- */
 
@@ -133,8 +192,10 @@ struct gd_exchange {
     int rank, size;
     float *data; /* of the round under way */
     size_t count;
-    float *before;
+    float *before; /* of what is final */
+    bool *final;
     uint64_t rounds[2]; /* begun, and the sum of their counts */
+    bool late;          /* the last round that ended will never be over */
 };
 
 static gd_comm *exchange_comm;
@@ -176,31 +237,65 @@ static gd_status begin_round(gd_exchange *x, float *data, size_t count) {
     if (x->data || !is_far(data)) GD_FAIL(INTERNAL, "far: a round begins in another, or on the host");
     if (fail_round && fail_begin && !--fail_round) GD_FAIL(NCCL, "far: this round was told to fail");
     x->before = malloc(count * sizeof *data + 1);
-    if (!x->before) GD_FAIL(NOMEM, "far: no memory");
+    x->final = calloc(count + 1, sizeof *x->final);
+    if (!x->before || !x->final) GD_FAIL(NOMEM, "far: no memory");
     x->data = data;
     x->count = count;
     x->rounds[0]++;
     x->rounds[1] += count;
     far.counts.rounds++;
-    return move(x->before, data, count * sizeof *data, false, true);
+    return GD_OK;
+}
+
+static gd_status ready(gd_exchange *x, size_t first, size_t last) {
+    if (!x->data || first > last || last > x->count) GD_FAIL(INTERNAL, "far: no such gradients, or no round");
+    far.counts.early += (int64_t)(last - first);
+    for (size_t i = first; i < last; i++) {
+        if (x->final[i]) GD_FAIL(INTERNAL, "far: a gradient is ready twice");
+        x->final[i] = true;
+    }
+    return move(x->before + first, x->data + first, (last - first) * sizeof *x->data, false, true);
+}
+
+static gd_status all_ready(gd_exchange *x) {
+    if (!x->data) GD_FAIL(INTERNAL, "far: no round is under way");
+    for (size_t i = 0, j; i < x->count; i = j) {
+        for (j = i; j < x->count && x->final[j] == x->final[i]; j++) continue;
+        if (!x->final[i]) GD_TRY(move(x->before + i, x->data + i, (j - i) * sizeof *x->data, false, true));
+        if (!x->final[i]) memset(x->final + i, true, j - i);
+    }
+    return GD_OK;
+}
+
+static bool all_final(const gd_exchange *x) {
+    for (size_t i = 0; i < x->count; i++)
+        if (!x->final[i]) return false;
+    return true;
 }
 
 static gd_status end_round(gd_exchange *x) {
     float *data = x->data, *sum = malloc(x->count * sizeof *sum + 1);
     size_t bytes = x->count * sizeof *data;
-    if (!data || !sum) GD_FAIL(INTERNAL, "far: no round is under way");
+    if (!data || !sum || !all_final(x)) GD_FAIL(INTERNAL, "far: no round is under way, or gradients are missing");
     x->data = NULL;
     gd_status st = move(sum, data, bytes, false, true);
     if (st == GD_OK && memcmp(sum, x->before, bytes) != 0)
         st = gd_raise(GD_INTERNAL, __FILE__, __LINE__, "far: gradients were touched");
-    if (st == GD_OK && fail_round && !fail_begin && !--fail_round)
-        st = gd_raise(GD_TIMEOUT, __FILE__, __LINE__, "far: this round was told to fail");
+    if (fail_round && !fail_begin && !--fail_round) x->late = true;
     if (st == GD_OK) st = gd_comm_sum_f32(exchange_comm, sum, x->count);
     if (st == GD_OK) st = move(data, sum, bytes, true, false);
     free(x->before);
+    free(x->final);
     free(sum);
     x->before = NULL;
+    x->final = NULL;
     return st;
+}
+
+static gd_status settle(gd_exchange *x, double *waited) {
+    *waited = 0;
+    if (x->late) GD_FAIL(TIMEOUT, "far: this round was told to fail");
+    return GD_OK;
 }
 
 static void exchange_journal(const gd_exchange *x, gd_exchange_journal *out) {
@@ -221,14 +316,15 @@ static gd_status close_exchange(gd_exchange *x, bool abort) {
     far_aborted = abort;
     if (x && x->data && !abort) GD_FAIL(INTERNAL, "far: an exchange is closed in the middle of a round");
     open_exchanges -= x != NULL;
-    if (x) free(x->before);
+    if (x) free(x->before), free(x->final);
     free(x);
     return GD_OK;
 }
 
 const gd_exchanges *far_exchanges(gd_comm *c) {
-    static const gd_exchanges table = {make_id,   open_exchange,    exchange_alloc, begin_round,
-                                       end_round, exchange_journal, exchange_same,  close_exchange};
+    static const gd_exchanges table = {make_id,       open_exchange, exchange_alloc, begin_round,      ready,
+                                       all_ready,     end_round,     settle,         exchange_journal, exchange_same,
+                                       close_exchange};
     exchange_comm = c;
     return &table;
 }
@@ -244,9 +340,12 @@ const gd_executor *far_executor(far_can can) {
     x->copy = copy;
     x->put = put;
     x->get = get;
+    if (can & FAR_UPDATES) far_feed_add(x);
     if (can & FAR_UPDATES) {
         x->update = update;
-        x->square_sums = square_sums;
+        x->get_later = get_later;
+        x->take = take;
+        x->keep = keep;
     }
     if (!(can & FAR_REPLAYS)) return x;
     x->replay_new = replay_new;

@@ -12,18 +12,20 @@
 /* What it offers besides: gd_executor.replay_new, gd_executor.update. */
 typedef enum far_can { FAR_PLAIN, FAR_REPLAYS, FAR_UPDATES, FAR_ALL } far_can;
 const gd_executor *far_executor(far_can can); /* owner: nobody */
-/* What happened since the last call: runs that were replayed, bytes that were copied to and from the host, updates. */
+/* What happened since the last call: runs that were replayed, bytes that were copied to and from the host, updates, rounds of
+ * sums, gradients that were final before the end of their program, readings that were not waited for. */
 typedef struct far_counts {
-    int64_t replays, put, got, updates, rounds;
+    int64_t replays, put, got, updates, rounds, early, later;
 } far_counts;
 far_counts far_take_counts(void);
 
 /* Sums of gradients in such memory, through c and in the order of the tree: as on the host, to the bit. Whoever touches gradients
- * between the beginning and the end of a round, or begins one in another, is found. */
+ * between their `ready` and the end of a round, says it twice, or begins a round in another, is found. */
 const gd_exchanges *far_exchanges(gd_comm *c);
-/* The round-th round from here on (from 1) fails on this rank, at its beginning or end. 0: none does. */
+/* The round-th round from here on (from 1) fails on this rank, at its beginning, or is never over. 0: none does. */
 void far_fail_round(int round, bool begin);
 int far_open_exchanges(void); /* that were not closed */
+int far_tickets(void);        /* of gd_executor.get_later that were not taken */
 extern bool far_aborted;      /* whether the last one to be closed was aborted */
 
 #endif

@@ -75,15 +75,19 @@ static int check_exchange(void) {
     gd_exchange *x;
     void *at;
     int wrong = 0;
+    double waited;
     ops_need(gd__nccl.make_id(id), "id");
     ops_need(gd__cu_exchange_open(device, stream, &gd__nccl, &o, &x), "exchange");
     ops_need(gd__cu_exchange_alloc(x, BYTES, &at), "alloc");
     for (int round = 0; round < LAUNCHES; round++) {
         send(at, round);
         ops_need(gd__cu_exchange_begin(x, at, COUNT), "begin");
+        ops_need(gd__cu_exchange_ready(x, COUNT / 2, COUNT), "ready"); /* two buckets of four begin */
+        ops_need(gd__cu_exchange_all_ready(x), "ready");
         ops_need(gd__cu_exchange_end(x), "end");
         memset(pinned, 0, BYTES);
         ops_need(device->copy(device, stream, pinned, at, BYTES), "copy");
+        if (round) ops_need(gd__cu_exchange_settle(x, &waited), "settle"); /* the first is over when the stream is */
         ops_need(device->stream_sync(device, stream), "sync");
         for (int i = 0; i < COUNT; i++) wrong += pinned[i] != (float)(i % 1000 + round);
     }

@@ -276,6 +276,7 @@ static void test_error_comes_at_its_batch(void **state) {
             expect_ok(gd_loader_next(l, &b));
             assert_int_equal(b.cursor, 8);
             for (int i = 0; i < 3; i++) expect_error(gd_loader_next(l, &b), GD_DATA, bad[0], "not a PNG", "<html>");
+            assert_false(gd_loader_ready(l));
             assert_int_equal(gd_loader_cursor(l), 16);
             expect_ok(gd_loader_seek(l, 24)); /* behind it */
             expect_ok(gd_loader_next(l, &b));
@@ -383,6 +384,102 @@ static void test_workers_take_no_signals(void **state) {
     gd_dataset_close(d);
 }
 
+/* ---- samples that are cropped and mirrored elsewhere ---- */
+
+static int pieces;
+
+static gd_status take_piece(size_t bytes, void **out) {
+    *out = aligned_alloc(GD_PICK_ALIGN, (bytes + GD_PICK_ALIGN) / GD_PICK_ALIGN * GD_PICK_ALIGN);
+    assert_non_null(*out);
+    pieces++;
+    return GD_OK;
+}
+
+static void give_piece(void *at) {
+    pieces--;
+    free(at);
+}
+
+static gd_status no_piece(size_t bytes, void **out) {
+    *out = NULL;
+    GD_FAIL(CUDA, "no pinned memory for %zu bytes", bytes);
+}
+
+static void cut_out(gd_sample_shape in, gd_sample_shape s, const gd_pick *k, const uint8_t *from, uint8_t *to) {
+    const size_t pixel = (size_t)s.channels * (s.type == GD_SAMPLE_F32 ? sizeof(float) : 1);
+    from += k->index * gd_sample_bytes(in);
+    for (uint32_t y = 0; y < (uint32_t)s.height; y++)
+        for (uint32_t x = 0; x < (uint32_t)s.width; x++, to += pixel) {
+            const uint32_t column = k->left + (k->mirror ? (uint32_t)s.width - 1 - x : x);
+            memcpy(to, from + ((k->top + y) * (uint32_t)in.width + column) * pixel, pixel);
+        }
+}
+
+/* What the picks say of whole samples is the stream as it always was: pictures, cut and mirrored; pairs; domains that do not belong
+ * together; points with labels. Batches stay valid for as many calls as are held. */
+static void test_whole_samples(void **state) {
+    enum { HELD = 3, DRAWN = 6 };
+    const gd_dataset_spec specs[] = {
+        {.source = "idx", .path = "set.idx", .flip = true, .seed = 4},
+        {.source = "idx", .path = "set.idx", .size = 4, .load = 6, .flip = true, .seed = 4},
+        {.source = "synthetic-pairs", .size = 5, .load = 7, .channels = 3, .count = 40},
+        {.source = "ring", .labels = true, .count = 40, .seed = 3}};
+    (void)state;
+    for (size_t k = 0; k < sizeof specs / sizeof *specs; k++) {
+        gd_dataset *d = open_set(specs[k]);
+        gd_loader_opts o = {.first = 2, .local = 4, .workers = 3, .depth = 1, .cursor = 9};
+        gd_loader *plain = open_loader(d, o);
+        o.held = HELD;
+        o.whole = true;
+        o.alloc = take_piece;
+        o.free = give_piece;
+        gd_loader *whole = open_loader(d, o);
+        gd_batch want, got[HELD];
+        int windows = 0;
+        assert_int_equal(pieces, (HELD + 1) * gd_dataset_parts(d));
+        for (int b = 0; b < DRAWN; b++) {
+            while (!gd_loader_ready(whole)) usleep(100);
+            expect_ok(gd_loader_next(whole, &got[b % HELD]));
+            if (b % HELD != HELD - 1) continue;
+            for (int h = 0; h < HELD; h++) {
+                expect_ok(gd_loader_next(plain, &want));
+                assert_int_equal(want.cursor, got[h].cursor);
+                assert_null(want.pick[0]);
+                for (int p = 0; p < gd_dataset_parts(d); p++) {
+                    const gd_sample_shape in = gd_dataset_whole_shape(d, p), s = gd_dataset_shape(d, p);
+                    assert_ptr_equal(got[h].part[p], (const uint8_t *)got[h].pick[p] + gd_pick_bytes(4));
+                    for (size_t i = 0; i < 4; i++) {
+                        uint8_t sample[256];
+                        const gd_pick *w = &got[h].pick[p][i];
+                        assert_int_equal(w->index, i);
+                        cut_out(in, s, w, got[h].part[p], sample);
+                        assert_memory_equal(sample, (const uint8_t *)want.part[p] + i * gd_sample_bytes(s),
+                                            gd_sample_bytes(s));
+                        windows += w->top || w->left || w->mirror;
+                    }
+                }
+            }
+        }
+        assert_true(k == 3 ? !windows : windows > 3);
+        gd_loader_close(plain);
+        gd_loader_close(whole);
+        assert_int_equal(pieces, 0);
+        gd_dataset_close(d);
+    }
+}
+
+/* The words of whoever has no memory of that kind come out. */
+static void test_memory_of_others(void **state) {
+    gd_dataset *d = open_set(idx_spec(false));
+    gd_loader *l = NULL;
+    (void)state;
+    const gd_loader_opts o = {.seed = SEED, .global = GLOBAL, .local = GLOBAL, .alloc = no_piece, .free = give_piece};
+    assert_int_equal(gd_loader_open(d, &o, &l), GD_CUDA);
+    assert_non_null(strstr(gd_error_message(), "no pinned memory for 288 bytes"));
+    assert_null(l);
+    gd_dataset_close(d);
+}
+
 static int make_set(void **state) {
     (void)state;
     put_idx("set.idx", COUNT, SIDE, SIDE);
@@ -405,6 +502,8 @@ int main(void) {
         cmocka_unit_test(test_close_early),
         cmocka_unit_test(test_batch_stays_valid),
         cmocka_unit_test(test_workers_take_no_signals),
+        cmocka_unit_test(test_whole_samples),
+        cmocka_unit_test(test_memory_of_others),
     };
     return cmocka_run_group_tests(tests, make_set, NULL);
 }

@@ -178,6 +178,50 @@ static void hastens(const char *executor) {
     gd_graph_free(g);
 }
 
+static bool cuts_a(void *ctx, int binding) {
+    const seen *s = ctx;
+    return s->p->list[binding].name[0] == 'a' || s->p->list[binding].name[0] == 'b';
+}
+
+/* What a run that is captured is asked for: pauses behind outputs that somebody acts on, but for one that ends the run; which sets it
+ * has touched on the way, and which come next; and the order of outputs is known before. */
+static void is_cut(const char *executor) {
+    gd_output out[4];
+    gd_graph *g = products(out);
+    prog p = prog_make(g, executor, 4, out, (gd_program_opts){0});
+    gd_run_args args = {.seed = 1};
+    gd_pause pause;
+    seen s = {.p = &p};
+    gd_run_hooks h = {.ctx = &s, .done = note_output, .cuts = cuts_a};
+    unsigned touched = 0;
+    int cuts = 0;
+    group(&p);
+    gd_instance_set_hooks(p.i, &h);
+    assert_true(gd_instance_hooks(p.i).cuts == cuts_a);
+    gd_instance_cut(p.i, true);
+    unsigned needs = gd_instance_needs(p.i, true);
+    for (prog_ok(gd_instance_start(p.i, &args, &pause)); pause.kind == GD_PAUSE_CUT; cuts++) {
+        unsigned now = gd_instance_take_touched(p.i);
+        assert_true((now & needs) == needs && !gd_instance_take_touched(p.i));
+        assert_true(cuts_a(&s, gd_program_done(p.p, s.done - 1)));
+        touched |= now;
+        needs = gd_instance_needs(p.i, false);
+        prog_ok(gd_instance_resume(p.i, &pause));
+    }
+    assert_int_equal(pause.kind, GD_PAUSE_DONE);
+    assert_int_equal(touched | gd_instance_take_touched(p.i), 1u << SET_A | 1u << SET_B | 1u << SET_OUT);
+    assert_int_equal(gd_instance_needs(p.i, false), 0);
+    assert_int_equal(s.done, 4);
+    char last = s.order[3];
+    assert_int_equal(cuts, 3 - (last == 'a' || last == 'b')); /* "a", "b" and "both", of which one may be the last */
+    for (int k = 0; k < 4; k++) assert_int_equal(p.list[gd_program_done(p.p, k)].name[0], s.order[k]);
+    assert_int_equal(gd_program_done(p.p, 4), -1);
+    gd_instance_cut(p.i, false);
+    prog_run(&p, NULL, NULL);
+    prog_free(&p);
+    gd_graph_free(g);
+}
+
 #define ON_BOTH(name, function)                                                                                        \
     static void name(void **state) {                                                                                   \
         (void)state;                                                                                                   \
@@ -187,13 +231,13 @@ ON_BOTH(held_memory_is_left_alone, holds)
 ON_BOTH(complete_outputs_are_told, tells)
 ON_BOTH(late_parameters_come_late, waits)
 ON_BOTH(outputs_come_early, hastens)
+ON_BOTH(captured_runs_are_cut, is_cut)
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(held_memory_is_left_alone),
-        cmocka_unit_test(complete_outputs_are_told),
-        cmocka_unit_test(late_parameters_come_late),
-        cmocka_unit_test(outputs_come_early),
+        cmocka_unit_test(held_memory_is_left_alone), cmocka_unit_test(complete_outputs_are_told),
+        cmocka_unit_test(late_parameters_come_late), cmocka_unit_test(outputs_come_early),
+        cmocka_unit_test(captured_runs_are_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -81,7 +81,7 @@ static const effect effects[] = {
     {"data.path", LABELS, "", "elsewhere"},
     {"data.direction", PAIRED, "", NULL}, {"data.direction", TWO_WAY, "", NULL},
     {"data.flip", IMAGES, "", "true"}, {"data.flip", PAIRED, "", "true"},
-    {"data.count", IMAGES, "", "16"}, {"data.workers", IMAGES, "", "2"}, {"data.depth", IMAGES, "", "3"},
+    {"data.count", IMAGES, "", "16"}, {"data.workers", IMAGES, "", "2"}, {"data.depth", IMAGES, "", "3"}, {"data.resident", IMAGES, "", NULL},
     {"data.image.size", IMAGES, "", "32"}, {"data.image.channels", IMAGES, "", "3"},
     {"data.image.load", IMAGES, "", "20"}, {"data.image.load", PAIRED, "", "20"},
     {"batch.global", POINTS, "", "16"},
@@ -179,8 +179,9 @@ static gd_recipe *parse(const effect *e, const char *value) {
 
 /* The settings that do not decide the result. */
 static void put_settings(const gd_train_config *c, const gd_dataset_spec *d, char *out, size_t room) {
-    snprintf(out, room, "%s %lld %d %d %lld %lld %d %lld %lld %d %d %d %d %d %lld %d %d %d %zu", d->path ? d->path : "",
-             (long long)c->total_steps, c->loader_workers, c->loader_depth, (long long)c->check_every,
+    snprintf(out, room, "%s %lld %d %d %d %lld %lld %d %lld %lld %d %d %d %d %d %lld %d %d %d %zu",
+             d->path ? d->path : "", (long long)c->total_steps, c->loader_workers, c->loader_depth, (int)c->resident,
+             (long long)c->check_every,
              (long long)c->checkpoint_every, c->checkpoint_keep, (long long)c->log_every, (long long)c->sample_every,
              (int)c->watch.action[GD_WATCH_COLLAPSE], (int)c->watch.action[GD_WATCH_VANISHED],
              (int)c->watch.action[GD_WATCH_EXPLODING], (int)c->watch.action[GD_WATCH_SATURATED],

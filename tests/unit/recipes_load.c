@@ -291,6 +291,7 @@ static void only_what_decides_is_in_the_fingerprint(void **state) {
         {"data.path=b", false},
         {"data.workers=2", false},
         {"data.depth=3", false},
+        {"data.resident=never", false},
         {"train.steps=11", false},
         {"numerics.check_every=5", false},
         {"checkpoint={every: 1, keep: 1}", false},
