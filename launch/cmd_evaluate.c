@@ -9,6 +9,7 @@
 #include "base/io.h"
 #include "base/text.h"
 #include "launch/commands.h"
+#include "launch/device.h"
 #include "launch/measures.h"
 
 enum { MEASURES_MAX = 16, DIRECTIONS = 2, N_DEFAULT = 10000 };
@@ -16,7 +17,7 @@ static const char default_classifier[] = "runs/classifier";
 
 typedef struct evaluate_options {
     int64_t n, seed;
-    const char *metrics, *classifier, *weights, *inception;
+    const char *metrics, *classifier, *weights, *inception, *device;
     bool json;
 } evaluate_options;
 
@@ -30,6 +31,7 @@ static const gd_option table[] = {
     {"weights", GD_OPT_TEXT, offsetof(evaluate_options, weights), "WHICH", "ema (default where kept) or live"},
     {"inception", GD_OPT_TEXT, offsetof(evaluate_options, inception), "FILE",
      "weights of FID's Inception network as safetensors, for fid (docs/evaluate.md)"},
+    {"device", GD_OPT_TEXT, offsetof(evaluate_options, device), "DEVICE", "auto, cpu or cuda"},
     {"json", GD_OPT_FLAG, offsetof(evaluate_options, json), NULL, "one JSON object"},
 };
 
@@ -47,6 +49,7 @@ typedef struct evaluate {
     int directions;
     gd_trained *model, *classifier;
     gd_inception *inception;
+    gd_device device;
     char classifier_hash[17], model_hash[17];
     bool wanted[MEASURES_MAX], asked[MEASURES_MAX];
 } evaluate;
@@ -150,7 +153,13 @@ static gd_status open_inception(evaluate *v) {
     if (channels != 1 && channels != 3)
         GD_FAIL(CONFIG, "--metrics fid: this run's images have %lld channels; the network takes 1 or 3",
                 (long long)channels);
-    return gd_inception_open(v->opt->inception, &v->inception);
+    return gd_inception_open(v->opt->inception, v->device.executor, &v->inception);
+}
+
+static gd_status open_device(evaluate *v) {
+    GD_TRY(gd_device_open_alone(v->opt->device, v->opt->json, &v->device));
+    GD_TRY(gd_trained_use(v->model, v->device.executor));
+    return v->classifier ? gd_trained_use(v->classifier, v->device.executor) : GD_OK;
 }
 
 /* As many samples as asked for, or the default within the memory that a set may take. */
@@ -251,11 +260,11 @@ static json_t *direction_json(const evaluate *v, int d) {
 static gd_status print_json(const evaluate *v) {
     json_t *results = json_array();
     for (int d = 0; d < v->directions; d++) json_array_append_new(results, direction_json(v, d));
-    json_t *root =
-        json_pack("{s:s, s:I, s:s, s:s, s:s?, s:s?, s:o}", "run", gd_trained_recipe(v->model)->name, "step",
-                  (json_int_t)gd_trained_step(v->model), "weights", gd_trained_is_ema(v->model) ? "ema" : "live",
-                  "state_hash", v->model_hash, "classifier_state_hash", v->classifier ? v->classifier_hash : NULL,
-                  "inception_hash", v->inception ? gd_inception_hash(v->inception) : NULL, "results", results);
+    json_t *root = json_pack("{s:s, s:s, s:I, s:s, s:s, s:s?, s:s?, s:o}", "device", v->device.text, "run",
+                             gd_trained_recipe(v->model)->name, "step", (json_int_t)gd_trained_step(v->model),
+                             "weights", gd_trained_is_ema(v->model) ? "ema" : "live", "state_hash", v->model_hash,
+                             "classifier_state_hash", v->classifier ? v->classifier_hash : NULL, "inception_hash",
+                             v->inception ? gd_inception_hash(v->inception) : NULL, "results", results);
     char *text = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     if (!text) GD_FAIL(NOMEM, "evaluate: the JSON text");
@@ -275,6 +284,7 @@ static gd_status evaluate_run(evaluate *v, const char *path) {
     GD_TRY(choose(v));
     GD_TRY(choose_count(v, &n));
     GD_TRY(open_classifier(v));
+    GD_TRY(open_device(v));
     GD_TRY(open_inception(v));
     GD_TRY(gd_trained_hash(v->model, &hash));
     gd_hash64_text(hash, v->model_hash);
@@ -289,6 +299,7 @@ static gd_status run(int argc, char **argv) {
     gd_text_list args;
     bool helped;
     GD_TRY(gd_options_parse(&gd_command_evaluate, argc, argv, &o, &args, &helped));
+    if (!helped) GD_TRY(gd_device_check(o.device));
     evaluate v = {.opt = &o};
     v.measure = gd_measures(&v.count);
     if (helped) {
@@ -302,6 +313,7 @@ static gd_status run(int argc, char **argv) {
     gd_inception_close(v.inception);
     gd_trained_close(v.classifier);
     gd_trained_close(v.model);
+    gd_device_close(&v.device);
     return st;
 }
 

@@ -5,12 +5,34 @@
 
 #include "base/text.h"
 #include "launch/commands.h"
+#include "launch/device.h"
 #include "launch/latents.h"
 #include "launch/pictures.h"
 #include "launch/trained.h"
 
 enum { N_MAX = 100000, TERMS_MAX = 16, SEEDS_MAX = 64 };
 static const uint64_t NEIGHBOURS = UINT64_C(1) << 62; /* seeds of noise that nobody asks for by number */
+
+/* A trained run, and the device that it runs on from now on. */
+typedef struct studio {
+    gd_trained *model;
+    gd_device device;
+} studio;
+
+static void leave(studio *s) {
+    gd_trained_close(s->model);
+    gd_device_close(&s->device);
+}
+
+static gd_status enter(const char *run, const char *weights, const char *device, studio *out) {
+    *out = (studio){0};
+    GD_TRY(gd_device_check(device));
+    GD_TRY(gd_trained_open(run, weights, &out->model));
+    gd_status st = gd_device_open_alone(device, false, &out->device);
+    if (st == GD_OK) st = gd_trained_use(out->model, out->device.executor);
+    if (st != GD_OK) leave(out);
+    return st;
+}
 
 /* Latents in, samples out, and the file or folder they go to. */
 static gd_status generate(gd_trained *t, int64_t n, const float *z, float **out) {
@@ -43,7 +65,7 @@ static void draw(const gd_trained *t, uint64_t seed, int64_t n, float *z) {
 
 typedef struct sample_options {
     int64_t n, seed;
-    const char *grid, *out, *weights;
+    const char *grid, *out, *weights, *device;
 } sample_options;
 
 static const gd_option sample_table[] = {
@@ -52,6 +74,7 @@ static const gd_option sample_table[] = {
     {"grid", GD_OPT_TEXT, offsetof(sample_options, grid), "FILE.png", "one sheet (default samples.png)"},
     {"out", GD_OPT_TEXT, offsetof(sample_options, out), "DIR", "one file each instead"},
     {"weights", GD_OPT_TEXT, offsetof(sample_options, weights), "WHICH", "ema (default where kept) or live"},
+    {"device", GD_OPT_TEXT, offsetof(sample_options, device), "DEVICE", "auto, cpu or cuda"},
 };
 
 static gd_status write_samples(gd_trained *t, const sample_options *o, const float *z) {
@@ -73,16 +96,16 @@ static gd_status run_sample(int argc, char **argv) {
     if (o.n < 1 || o.n > N_MAX) GD_FAIL(USAGE, "--n: must be 1 to %d, got %lld", N_MAX, (long long)o.n);
     if (o.seed < 0) GD_FAIL(USAGE, "--seed wants a seed (an integer from 0), got %lld", (long long)o.seed);
     if (o.grid && o.out) GD_FAIL(USAGE, "--grid makes one sheet and --out one file each: give one of them");
-    gd_trained *t;
-    GD_TRY(gd_trained_open(args.item[0], o.weights, &t));
-    float *z = new_latents(t, o.n);
+    studio s;
+    GD_TRY(enter(args.item[0], o.weights, o.device, &s));
+    float *z = new_latents(s.model, o.n);
     gd_status st = z ? GD_OK : gd_raise(GD_NOMEM, __FILE__, __LINE__, "%lld latents", (long long)o.n);
     if (st == GD_OK) {
-        draw(t, (uint64_t)o.seed, o.n, z);
-        st = write_samples(t, &o, z);
+        draw(s.model, (uint64_t)o.seed, o.n, z);
+        st = write_samples(s.model, &o, z);
     }
     free(z);
-    gd_trained_close(t);
+    leave(&s);
     return st;
 }
 
@@ -103,7 +126,7 @@ const gd_command gd_command_sample = {
 typedef struct interpolate_options {
     gd_text_list from, to;
     int64_t steps;
-    const char *mode, *out, *weights;
+    const char *mode, *out, *weights, *device;
 } interpolate_options;
 
 static const gd_option interpolate_table[] = {
@@ -114,6 +137,7 @@ static const gd_option interpolate_table[] = {
     {"mode", GD_OPT_TEXT, offsetof(interpolate_options, mode), "HOW", "linear (default) or slerp"},
     {"out", GD_OPT_TEXT, offsetof(interpolate_options, out), "FILE.png", "the sheet (default interpolation.png)"},
     {"weights", GD_OPT_TEXT, offsetof(interpolate_options, weights), "WHICH", "ema (default where kept) or live"},
+    {"device", GD_OPT_TEXT, offsetof(interpolate_options, device), "DEVICE", "auto, cpu or cuda"},
 };
 
 static gd_status parse_seed(const char *option, const char *text, uint64_t *out) {
@@ -162,10 +186,10 @@ static gd_status run_interpolate(int argc, char **argv) {
         GD_TRY(parse_seed("--from", o.from.item[i], &seed[i][0]));
         GD_TRY(parse_seed("--to", o.to.item[i], &seed[i][1]));
     }
-    gd_trained *t;
-    GD_TRY(gd_trained_open(args.item[0], o.weights, &t));
-    gd_status st = interpolate(t, &o, seed);
-    gd_trained_close(t);
+    studio s;
+    GD_TRY(enter(args.item[0], o.weights, o.device, &s));
+    gd_status st = interpolate(s.model, &o, seed);
+    leave(&s);
     return st;
 }
 
@@ -185,7 +209,7 @@ const gd_command gd_command_interpolate = {
 
 typedef struct arithmetic_options {
     gd_text_list plus, minus; /* values; signs and order come from the command line itself */
-    const char *out, *weights;
+    const char *out, *weights, *device;
 } arithmetic_options;
 
 static const gd_option arithmetic_table[] = {
@@ -194,6 +218,7 @@ static const gd_option arithmetic_table[] = {
     {"minus", GD_OPT_TEXTS, offsetof(arithmetic_options, minus), "S,S,S", "subtract it; may be repeated"},
     {"out", GD_OPT_TEXT, offsetof(arithmetic_options, out), "FILE.png", "the sheet (default arithmetic.png)"},
     {"weights", GD_OPT_TEXT, offsetof(arithmetic_options, weights), "WHICH", "ema (default where kept) or live"},
+    {"device", GD_OPT_TEXT, offsetof(arithmetic_options, device), "DEVICE", "auto, cpu or cuda"},
 };
 
 typedef struct term {
@@ -263,10 +288,10 @@ static gd_status run_arithmetic(int argc, char **argv) {
     for (int i = 0; i < o.plus.count; i++) GD_TRY(parse_term("--plus", o.plus.item[i], 1, &terms[i]));
     for (int i = 0; i < o.minus.count; i++)
         GD_TRY(parse_term("--minus", o.minus.item[i], -1, &terms[o.plus.count + i]));
-    gd_trained *t;
-    GD_TRY(gd_trained_open(args.item[0], o.weights, &t));
-    gd_status st = arithmetic(t, terms, n, &o);
-    gd_trained_close(t);
+    studio s;
+    GD_TRY(enter(args.item[0], o.weights, o.device, &s));
+    gd_status st = arithmetic(s.model, terms, n, &o);
+    leave(&s);
     return st;
 }
 

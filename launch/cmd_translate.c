@@ -5,6 +5,7 @@
 
 #include "base/io.h"
 #include "launch/commands.h"
+#include "launch/device.h"
 #include "launch/inputs.h"
 #include "launch/pictures.h"
 #include "launch/trained.h"
@@ -12,7 +13,7 @@
 enum { SHEET_MAX = 32, FIT_REACH = 1024, FILE_MAX = 1 << 30 };
 
 typedef struct translate_options {
-    const char *direction, *out, *weights, *sheet;
+    const char *direction, *out, *weights, *sheet, *device;
     bool fit, no_noise;
 } translate_options;
 
@@ -28,11 +29,13 @@ static const gd_option table[] = {
     {"no-noise", GD_OPT_FLAG, offsetof(translate_options, no_noise), NULL,
      "paired: running statistics and no dropout, so that results do not vary"},
     {"weights", GD_OPT_TEXT, offsetof(translate_options, weights), "WHICH", "ema (default where kept) or live"},
+    {"device", GD_OPT_TEXT, offsetof(translate_options, device), "DEVICE", "auto, cpu or cuda"},
 };
 
 typedef struct translation {
     const translate_options *opt;
     gd_trained *model;
+    gd_device device;
     gd_inputs in;
     gd_translation how;
     gd_image tile[2 * SHEET_MAX]; /* input, result, input, result, ... */
@@ -198,6 +201,8 @@ static gd_status translate(translation *t, const gd_text_list *args) {
     t->how.noise = gd_trained_spec(t->model)->topology == GD_TOPOLOGY_PAIRED && !t->opt->no_noise;
     GD_TRY(gd_inputs_find(args, 1, &t->in));
     GD_TRY(check_out(t));
+    GD_TRY(gd_device_open_alone(t->opt->device, false, &t->device));
+    GD_TRY(gd_trained_use(t->model, t->device.executor));
     GD_TRY(gd_dir_make(t->opt->out));
     for (int i = 0; i < t->in.count; i++) GD_TRY(translate_one(t, i));
     bool swapped = !strcmp(gd_trained_recipe(t->model)->data.direction, "BtoA");
@@ -213,11 +218,13 @@ static gd_status run(int argc, char **argv) {
     GD_TRY(gd_options_parse(&gd_command_translate, argc, argv, &o, &args, &helped));
     if (helped) return GD_OK;
     if (!o.out) GD_FAIL(USAGE, "gandist translate: --out DIR must be given: where the results go");
+    GD_TRY(gd_device_check(o.device));
     translation t = {.opt = &o};
     gd_status st = translate(&t, &args);
     for (int i = 0; i < t.tiles; i++) gd_image_free(&t.tile[i]);
     gd_inputs_free(&t.in);
     gd_trained_close(t.model);
+    gd_device_close(&t.device);
     return st;
 }
 

@@ -85,6 +85,16 @@ gd_status gd_device_open(gd_comm *c, const char *wanted, bool tf32, gd_device *o
     return GD_OK;
 }
 
+gd_status gd_device_open_alone(const char *wanted, bool quiet, gd_device *out) {
+    gd_comm *alone;
+    if (is(wanted, "ref")) GD_FAIL(UNSUP, "executor ref computes in another type than weights are kept in; use cpu");
+    GD_TRY(gd_comm_self(&alone));
+    gd_status st = gd_device_open(alone, wanted, false, out);
+    gd_comm_free(alone);
+    if (st == GD_OK && !quiet) printf("device %s\n", out->text);
+    return st;
+}
+
 void gd_device_close(gd_device *d) {
     gd_plugin_close();
     *d = (gd_device){0};

@@ -24,6 +24,10 @@ GD_CHECKED gd_status gd_device_open(gd_comm *c, const char *wanted, bool tf32, g
  * lets it), nccl, staged. d->sums says which and why. Collective. Errors: USAGE (another word), UNSUP (nccl, and it cannot
  * be), NOMEM. */
 GD_CHECKED gd_status gd_device_use(gd_comm *comm, gd_device *d, gd_train_config *c);
+/* For a command of one process that trains nothing: the executor, in strict float32. quiet: else a line on stdout says which
+ * device it is, and with auto why it is not a GPU. Errors: as gd_device_open; UNSUP (ref, whose numbers are no float32). Not
+ * collective. */
+GD_CHECKED gd_status gd_device_open_alone(const char *wanted, bool quiet, gd_device *out);
 /* When programs and trainers are gone. Not collective. */
 void gd_device_close(gd_device *d);
 

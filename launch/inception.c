@@ -11,6 +11,7 @@
 #include "compute/exec.h"
 #include "compute/program.h"
 #include "dist/safetensors.h"
+#include "launch/placed.h"
 
 enum { BATCH = 8, ALIGN = 64, UNIT_FLOATS = ALIGN / sizeof(float), CLASSES = 1008, TOLD = 1000 };
 enum { PIXELS = GD_INCEPTION_SIDE * GD_INCEPTION_SIDE };
@@ -19,7 +20,7 @@ struct gd_inception {
     gd_graph *graph;
     gd_program *program;
     gd_instance *instance;
-    float *params, *in, *out; /* folded weights; [BATCH,299,299,3]; [BATCH,2048] */
+    gd_placed params, in, out; /* folded weights; [BATCH,299,299,3]; [BATCH,2048] */
     char hash[33];
 };
 
@@ -123,9 +124,9 @@ static gd_status load_unit(gd_inception *net, const file *f, const char *name, g
     if (st == GD_OK) fold(&b, s, plain, weight, bias);
     free(plain);
     GD_TRY(st);
-    GD_TRY(gd_instance_bind(net->instance, name, weight));
+    GD_TRY(gd_instance_bind(net->instance, name, gd_placed_at(&net->params, weight)));
     *at = bias + padded(channels);
-    return gd_instance_bind(net->instance, bias_name, bias);
+    return gd_instance_bind(net->instance, bias_name, gd_placed_at(&net->params, bias));
 }
 
 /* ---- all of it ---- */
@@ -154,13 +155,14 @@ static gd_status check_others(const file *f) {
 }
 
 static gd_status load_units(gd_inception *net, const file *f) {
-    float *at = net->params;
+    float *at = net->params.host;
     for (gd_node n = 0; n < gd_graph_count(net->graph); n++) {
         const gd_node_info *i = gd_graph_at(net->graph, n);
         if (i->op != GD_OP_PARAM || i->shape.rank != 4) continue; /* biases come with their weights */
         GD_TRY(load_unit(net, f, i->name, i->shape, &at));
     }
     GD_TRY(check_others(f));
+    GD_TRY(gd_placed_put(&net->params));
     gd_hash128_text(gd_hasher_128(f->hasher), net->hash);
     return GD_OK;
 }
@@ -185,33 +187,34 @@ static gd_status load(gd_inception *net, const char *path) {
     return st;
 }
 
-static float *room(size_t floats) { return aligned_alloc(ALIGN, padded((int64_t)floats) * sizeof(float)); }
+static gd_status room(const gd_executor *x, size_t floats, gd_placed *out) {
+    GD_TRY(gd_placed_make(floats, out));
+    return gd_placed_on(out, x);
+}
 
-static gd_status make(gd_inception *net) {
+static gd_status make(gd_inception *net, const gd_executor *x) {
     gd_program_opts o = {.precision = GD_PRECISION_F32, .name = "inception"};
     size_t params = 0;
     GD_TRY(gd_graph_new(1, &net->graph));
     gd_graph *g = net->graph;
-    gd_node x = gd_input(g, "x", GD_F32, gd_shape4(BATCH, GD_INCEPTION_SIDE, GD_INCEPTION_SIDE, 3));
-    gd_output y = {"features", gd_inception_features(g, x)};
+    gd_node in = gd_input(g, "x", GD_F32, gd_shape4(BATCH, GD_INCEPTION_SIDE, GD_INCEPTION_SIDE, 3));
+    gd_output y = {"features", gd_inception_features(g, in)};
     GD_TRY(gd_graph_status(g));
-    GD_TRY(gd_program_make(g, gd_executor_cpu(), 1, &y, &o, &net->program));
+    GD_TRY(gd_program_make(g, x, 1, &y, &o, &net->program));
     GD_TRY(gd_instance_make(net->program, &net->instance));
     for (gd_node n = 0; n < gd_graph_count(g); n++)
         if (gd_graph_at(g, n)->op == GD_OP_PARAM) params += padded(gd_shape_count(gd_graph_at(g, n)->shape));
-    net->params = room(params);
-    net->in = room((size_t)BATCH * PIXELS * 3);
-    net->out = room((size_t)BATCH * GD_INCEPTION_FEATURES);
-    if (!net->params || !net->in || !net->out) GD_FAIL(NOMEM, "the Inception network");
-    memset(net->in, 0, (size_t)BATCH * PIXELS * 3 * sizeof *net->in);
-    GD_TRY(gd_instance_bind(net->instance, "x", net->in));
-    return gd_instance_bind(net->instance, "features", net->out);
+    GD_TRY(room(x, params, &net->params));
+    GD_TRY(room(x, (size_t)BATCH * PIXELS * 3, &net->in));
+    GD_TRY(room(x, (size_t)BATCH * GD_INCEPTION_FEATURES, &net->out));
+    GD_TRY(gd_instance_bind(net->instance, "x", gd_placed_at(&net->in, net->in.host)));
+    return gd_instance_bind(net->instance, "features", gd_placed_at(&net->out, net->out.host));
 }
 
-gd_status gd_inception_open(const char *path, gd_inception **out) {
+gd_status gd_inception_open(const char *path, const gd_executor *x, gd_inception **out) {
     gd_inception *net = calloc(1, sizeof *net);
     if (!net) GD_FAIL(NOMEM, "the Inception network");
-    gd_status st = make(net);
+    gd_status st = make(net, x);
     if (st == GD_OK) st = load(net, path);
     if (st == GD_OK) *out = net;
     else gd_inception_close(net);
@@ -223,9 +226,9 @@ void gd_inception_close(gd_inception *net) {
     gd_instance_free(net->instance);
     gd_program_free(net->program);
     gd_graph_free(net->graph);
-    free(net->params);
-    free(net->in);
-    free(net->out);
+    gd_placed_free(&net->params);
+    gd_placed_free(&net->in);
+    gd_placed_free(&net->out);
     free(net);
 }
 
@@ -277,9 +280,11 @@ gd_status gd_inception_look(gd_inception *net, int64_t n, int64_t h, int64_t w, 
         int64_t now = n - at < BATCH ? n - at : BATCH; /* behind it are images of before; images do not mix */
 #pragma omp parallel for schedule(static)
         for (int64_t i = 0; i < now; i++)
-            enlarge(images + (at + i) * h * w * c, w, c, &rows, &columns, net->in + i * PIXELS * 3);
+            enlarge(images + (at + i) * h * w * c, w, c, &rows, &columns, net->in.host + i * PIXELS * 3);
+        GD_TRY(gd_placed_put(&net->in));
         GD_TRY(gd_instance_run(net->instance, &(gd_run_args){0}));
-        memcpy(out + at * GD_INCEPTION_FEATURES, net->out, (size_t)now * GD_INCEPTION_FEATURES * sizeof *out);
+        GD_TRY(gd_placed_get(&net->out, (size_t)(now * GD_INCEPTION_FEATURES)));
+        memcpy(out + at * GD_INCEPTION_FEATURES, net->out.host, (size_t)now * GD_INCEPTION_FEATURES * sizeof *out);
         if ((at + now) / TOLD != at / TOLD)
             GD_LOG(LAUNCH, INFO, "fid: features of %lld of %lld images", (long long)(at + now), (long long)n);
     }

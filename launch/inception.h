@@ -2,7 +2,7 @@
 #ifndef GANDIST_LAUNCH_INCEPTION_H
 #define GANDIST_LAUNCH_INCEPTION_H
 
-#include "compute/graph.h"
+#include "compute/exec.h"
 #include "models/inception.h"
 
 typedef struct gd_inception gd_inception;
@@ -11,8 +11,9 @@ typedef struct gd_inception gd_inception;
  * <unit>.conv.weight and <unit>.bn.{weight,bias,running_mean,running_var} of GD_INCEPTION_UNITS units. Classifier
  * (fc, AuxLogits) and num_batches_tracked may be there and are passed over; all else, and a classifier of another
  * number of classes than FID's network has, is refused.
- * *out: owner: caller. Errors: NOINPUT, DATA (file, tensor: missing, unknown, type, shape, value), IO, NOMEM. */
-GD_CHECKED gd_status gd_inception_open(const char *path, gd_inception **out);
+ * It runs on x, which outlives it. *out: owner: caller. Errors: NOINPUT, DATA (file, tensor: missing, unknown, type, shape,
+ * value), IO, NOMEM, the executor's. */
+GD_CHECKED gd_status gd_inception_open(const char *path, const gd_executor *x, gd_inception **out);
 void gd_inception_close(gd_inception *net); /* NULL: nothing */
 
 /* XXH3-128 of the bytes of the tensors that are used, in the order of the forward pass: the same for every file that holds

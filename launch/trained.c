@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "compute/exec.h"
 #include "launch/kernels.h"
+#include "launch/placed.h"
 #include "launch/setup.h"
 
 enum { BATCH = 32, ALIGN = 64 };
@@ -17,7 +18,7 @@ typedef struct machine {
     gd_step_graph graph;
     gd_program *program;
     gd_instance *instance;
-    float *in, *out, *extra;
+    gd_placed in, out, extra;
     int64_t n, in_size, out_size, extra_size; /* samples; floats of one sample */
 } machine;
 
@@ -27,7 +28,8 @@ struct gd_trained {
     gd_gan *gan;
     gd_checkpoint *checkpoint;
     char path[4096]; /* of the checkpoint                              */
-    float *params;   /* all tensors that are used, each 64-byte aligned */
+    const gd_executor *executor;
+    gd_placed params; /* all tensors that are used, each 64-byte aligned */
     bool ema;
     machine main;       /* generator from latents, or classifier          */
     machine translator; /* for `how`                                      */
@@ -116,7 +118,7 @@ static gd_status each_tensor(const gd_trained *t, tensor_use use, void *ctx, siz
         const gd_param_info *p;
         int n = is_used(t, &nets[i]) ? gd_net_params(nets[i].net, &p) : 0;
         for (int k = 0; k < n; k++) {
-            if (use) GD_TRY(use(t, nets[i].prefix, &p[k], t->params + *total, ctx));
+            if (use) GD_TRY(use(t, nets[i].prefix, &p[k], t->params.host + *total, ctx));
             *total += padded(&p[k]);
         }
     }
@@ -130,16 +132,15 @@ static gd_status load_tensor(const gd_trained *t, const char *prefix, const gd_p
 
 static gd_status bind_tensor(const gd_trained *t, const char *prefix, const gd_param_info *p, float *at, void *ctx) {
     char name[300];
-    (void)t;
     snprintf(name, sizeof name, "%s/%s", prefix, p->name);
-    return gd_instance_bind(ctx, name, at);
+    return gd_instance_bind(ctx, name, gd_placed_at(&t->params, at));
 }
 
 static gd_status load_params(gd_trained *t) {
     size_t total;
     GD_TRY(each_tensor(t, NULL, NULL, &total));
-    t->params = aligned_alloc(ALIGN, (total ? total : 1) * sizeof(float) + ALIGN - (total ? 0 : sizeof(float)));
-    if (!t->params) GD_FAIL(NOMEM, "%zu values of the networks", total);
+    gd_status st = gd_placed_make(total, &t->params);
+    if (st != GD_OK) return gd_context(st, "parameters of the networks");
     return each_tensor(t, load_tensor, NULL, &total);
 }
 
@@ -168,25 +169,24 @@ static void machine_free(machine *m) {
     gd_instance_free(m->instance);
     gd_program_free(m->program);
     gd_step_graph_free(&m->graph);
-    free(m->in);
-    free(m->out);
-    free(m->extra);
+    gd_placed_free(&m->in);
+    gd_placed_free(&m->out);
+    gd_placed_free(&m->extra);
     *m = (machine){0};
 }
 
 /* Memory of one bound array of the program; *size: floats of one of its n samples. A name that the program does
  * not have gets none. */
-static gd_status bind_array(machine *m, const char *name, float **data, int64_t *size) {
+static gd_status bind_array(const gd_trained *t, machine *m, const char *name, gd_placed *data, int64_t *size) {
     const gd_binding *list;
     int count = gd_program_bindings(m->program, &list);
     for (int i = 0; i < count; i++) {
         if (strcmp(list[i].name, name)) continue;
-        size_t bytes = (size_t)gd_shape_count(list[i].shape) * sizeof(float);
-        *data = aligned_alloc(ALIGN, (bytes + ALIGN - 1) / ALIGN * ALIGN);
-        if (!*data) GD_FAIL(NOMEM, "a batch of %lld samples", (long long)m->n);
-        memset(*data, 0, bytes);
+        gd_status st = gd_placed_make((size_t)gd_shape_count(list[i].shape), data);
+        if (st == GD_OK) st = gd_placed_on(data, t->executor);
+        if (st != GD_OK) return gd_context(st, "a batch of %lld samples", (long long)m->n);
         *size = gd_shape_count(list[i].shape) / m->n;
-        return gd_instance_bind(m->instance, name, *data);
+        return gd_instance_bind(m->instance, name, gd_placed_at(data, data->host));
     }
     return GD_OK;
 }
@@ -195,12 +195,19 @@ static gd_status bind_array(machine *m, const char *name, float **data, int64_t 
 static gd_status machine_make(gd_trained *t, machine *m, const char *in, const char *out, const char *extra) {
     gd_program_opts o = {.precision = GD_PRECISION_F32};
     size_t total;
-    GD_TRY(gd_program_make(m->graph.graph, gd_executor_cpu(), m->graph.n_outputs, m->graph.outputs, &o, &m->program));
+    GD_TRY(gd_program_make(m->graph.graph, t->executor, m->graph.n_outputs, m->graph.outputs, &o, &m->program));
     GD_TRY(gd_instance_make(m->program, &m->instance));
     GD_TRY(each_tensor(t, bind_tensor, m->instance, &total));
-    GD_TRY(bind_array(m, in, &m->in, &m->in_size));
-    GD_TRY(bind_array(m, out, &m->out, &m->out_size));
-    if (extra) GD_TRY(bind_array(m, extra, &m->extra, &m->extra_size));
+    GD_TRY(bind_array(t, m, in, &m->in, &m->in_size));
+    GD_TRY(bind_array(t, m, out, &m->out, &m->out_size));
+    if (extra) GD_TRY(bind_array(t, m, extra, &m->extra, &m->extra_size));
+    return GD_OK;
+}
+
+/* The first n samples of a bound array. */
+static gd_status fetch(const gd_placed *a, int64_t n, int64_t size, float *to) {
+    GD_TRY(gd_placed_get(a, (size_t)(n * size)));
+    memcpy(to, a->host, (size_t)(n * size) * sizeof *to);
     return GD_OK;
 }
 
@@ -208,11 +215,12 @@ static gd_status machine_make(gd_trained *t, machine *m, const char *in, const c
 static gd_status machine_run(machine *m, gd_run_args args, int64_t n, const float *in, float *out, float *extra) {
     for (int64_t at = 0; at < n; at += m->n) {
         int64_t now = n - at < m->n ? n - at : m->n;
-        memset(m->in, 0, (size_t)(m->n * m->in_size) * sizeof *in);
-        memcpy(m->in, in + at * m->in_size, (size_t)(now * m->in_size) * sizeof *in);
+        memset(m->in.host, 0, (size_t)(m->n * m->in_size) * sizeof *in);
+        memcpy(m->in.host, in + at * m->in_size, (size_t)(now * m->in_size) * sizeof *in);
+        GD_TRY(gd_placed_put(&m->in));
         GD_TRY(gd_instance_run(m->instance, &args));
-        memcpy(out + at * m->out_size, m->out, (size_t)(now * m->out_size) * sizeof *out);
-        if (extra) memcpy(extra + at * m->extra_size, m->extra, (size_t)(now * m->extra_size) * sizeof *extra);
+        GD_TRY(fetch(&m->out, now, m->out_size, out + at * m->out_size));
+        if (extra) GD_TRY(fetch(&m->extra, now, m->extra_size, extra + at * m->extra_size));
         args.sample += (uint64_t)now;
     }
     return GD_OK;
@@ -244,6 +252,7 @@ static gd_status data_facts(const gd_recipe *r, gd_setup_data *out) {
 static gd_status open_run(gd_trained *t, const char *path, const char *weights) {
     char run[2048];
     gd_setup_data facts;
+    t->executor = gd_executor_cpu();
     GD_TRY(open_checkpoint(path, run, sizeof run, t));
     GD_TRY(load_recipe(run, &t->recipe));
     GD_TRY(data_facts(t->recipe, &facts));
@@ -278,8 +287,14 @@ void gd_trained_close(gd_trained *t) {
     gd_setup_free(&t->setup);
     gd_recipe_free(t->recipe);
     gd_checkpoint_close(t->checkpoint);
-    free(t->params);
+    gd_placed_free(&t->params);
     free(t);
+}
+
+gd_status gd_trained_use(gd_trained *t, const gd_executor *x) {
+    if (t->main.instance || t->translator.instance) GD_FAIL(INTERNAL, "%s: its networks have run already", t->name);
+    t->executor = x;
+    return gd_placed_on(&t->params, x);
 }
 
 /* ---- facts ---- */

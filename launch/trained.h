@@ -3,6 +3,7 @@
 #ifndef GANDIST_LAUNCH_TRAINED_H
 #define GANDIST_LAUNCH_TRAINED_H
 
+#include "compute/exec.h"
 #include "dist/checkpoint.h"
 #include "models/gan.h"
 #include "recipes/recipe.h"
@@ -14,6 +15,9 @@ typedef struct gd_trained gd_trained;
  * (weights), NOMEM, what loading reports. */
 GD_CHECKED gd_status gd_trained_open(const char *path, const char *weights, gd_trained **out);
 void gd_trained_close(gd_trained *t);
+/* What its networks run on, before they first do; without this the CPU. Parameters are put there. x outlives t. Errors: the
+ * executor's. */
+GD_CHECKED gd_status gd_trained_use(gd_trained *t, const gd_executor *x);
 const gd_recipe *gd_trained_recipe(const gd_trained *t);
 const gd_gan_spec *gd_trained_spec(const gd_trained *t); /* topology, range, networks; owner: t       */
 const gd_gan *gd_trained_gan(const gd_trained *t);

@@ -71,6 +71,7 @@ if(GANDIST_CUDA_BUILD)
   gandist_add_script_test(NAME cuda.device SCRIPT cuda/device.sh LABELS default cuda
     ARGS ${GANDIST_FAKE_CUDA} ${CMAKE_CURRENT_BINARY_DIR}/old-plugin ${CMAKE_CURRENT_BINARY_DIR}/stale-plugin)
   gandist_add_script_test(NAME cuda.train SCRIPT cuda/train.sh LABELS default cuda TIMEOUT 3600 ARGS ${GANDIST_FAKE_CUDA})
+  gandist_add_script_test(NAME cuda.use SCRIPT cuda/use.sh LABELS default cuda TIMEOUT 900 ARGS ${GANDIST_FAKE_CUDA})
   gandist_add_script_test(NAME cuda.sums SCRIPT cuda/sums.sh LABELS default cuda TIMEOUT 600 ARGS ${GANDIST_FAKE_CUDA})
   gandist_add_script_test(NAME cuda.configure SCRIPT cuda/configure.sh LABELS default cuda ARGS toolkit)
   gandist_add_test(NAME cuda.nvrtc SOURCES cuda/nvrtc.c cuda/recipes.c cuda/families.c ${cuda_text}

@@ -4,4 +4,5 @@ gandist_add_test(NAME launch.leaving SOURCES unit/launch_leaving.c LINK gandist:
 gandist_add_test(NAME launch.events SOURCES unit/launch_events.c LINK gandist::launch)
 gandist_add_test(NAME launch.metrics SOURCES unit/launch_metrics.c LINK gandist::metrics)
 gandist_add_test(NAME launch.weights SOURCES unit/launch_weights.c LINK gandist::launch)
-gandist_add_test(NAME golden.inception SOURCES golden/golden_inception.c LINK gandist::launch LABELS default golden)
+gandist_add_test(NAME golden.inception SOURCES golden/golden_inception.c dist/far_memory.c dist/far_feed.c LINK gandist::launch LABELS default golden)
+gandist_add_test(NAME launch.far SOURCES unit/launch_far.c dist/far_memory.c dist/far_feed.c LINK gandist::launch)

@@ -1,5 +1,5 @@
 """Pictures for the tests, without any library.  png.py make FILE WIDTH HEIGHT CHANNELS SEED | png.py size FILE
-| png.py same A B (equal pixels, whatever else the files hold)"""
+| png.py same A B (equal pixels, whatever else the files hold) | png.py near A B LEVELS (as far apart at most; prints how far)"""
 import struct
 import sys
 import zlib
@@ -29,6 +29,25 @@ def pixels(path):
     return dict(parts)[b"IHDR"], zlib.decompress(b"".join(body for kind, body in parts if kind == b"IDAT"))
 
 
+def levels(path):
+    """Header, and the bytes of all lines with their filters undone."""
+    head, data = pixels(path)
+    width, height, _, colour = struct.unpack(">IIBB", head[:10])
+    step = {0: 1, 2: 3}[colour]
+    line, out = bytearray(width * step), []
+    for y in range(height):
+        at = y * (width * step + 1)
+        kind, now = data[at], bytearray(data[at + 1:at + 1 + width * step])
+        for x in range(len(now)):
+            a, b, c = now[x - step] if x >= step else 0, line[x], line[x - step] if x >= step else 0
+            p = a + b - c
+            paeth = min((abs(p - a), 0, a), (abs(p - b), 1, b), (abs(p - c), 2, c))[2]
+            now[x] = (now[x] + (0, a, b, (a + b) // 2, paeth)[kind]) & 255
+        out.append(now)
+        line = now
+    return head, b"".join(out)
+
+
 command, args = sys.argv[1], sys.argv[2:]
 if command == "make":
     make(args[0], *map(int, args[1:]))
@@ -37,5 +56,11 @@ elif command == "size":
     print(width, height, {0: 1, 2: 3}[colour])
 elif command == "same":
     sys.exit(pixels(args[0]) != pixels(args[1]))
+elif command == "near":
+    (head_a, a), (head_b, b) = levels(args[0]), levels(args[1])
+    assert head_a == head_b, "other sizes"
+    apart = max(abs(x - y) for x, y in zip(a, b))
+    print(apart)
+    sys.exit(apart > int(args[2]))
 else:
     sys.exit(__doc__)

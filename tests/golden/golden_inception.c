@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "dist/safetensors.h"
 #include "launch/inception.h"
+#include "tests/dist/far_memory.h"
 
 enum { PER_UNIT = 5, TENSORS = GD_INCEPTION_UNITS * PER_UNIT, MORE = 8, SHOWN = 3 };
 static const char good[] = "inception.safetensors", bad[] = "bad.safetensors";
@@ -156,7 +157,7 @@ static void features_are_those_of_pytorch(void **state) {
     write_file(good, TENSORS, SIZE_MAX);
     ok(gd_file_read(golden("inception.bin"), 1 << 20, (void **)&want, &bytes));
     assert_int_equal(bytes, SHOWN * GD_INCEPTION_FEATURES * sizeof *want);
-    ok(gd_inception_open(good, &net));
+    ok(gd_inception_open(good, gd_executor_cpu(), &net));
     for (int i = 0; i < SHOWN; i++) {
         uint8_t *p = picture(1001 + (uint32_t)i, size[i][0], size[i][1], size[i][2]);
         ok(gd_inception_look(net, 1, size[i][0], size[i][1], size[i][2], p, got));
@@ -181,11 +182,29 @@ static void batches_do_not_mix(void **state) {
         free(p);
     }
     gd_inception *net;
-    ok(gd_inception_open(good, &net));
+    ok(gd_inception_open(good, gd_executor_cpu(), &net));
     ok(gd_inception_look(net, N, SIDE, SIDE, 3, images, got));
     for (int i = 0; i < 3; i++) near_all(got + (7 + i) * GD_INCEPTION_FEATURES, got + i * GD_INCEPTION_FEATURES);
     assert_true(memcmp(got, got + GD_INCEPTION_FEATURES, GD_INCEPTION_FEATURES * sizeof *got) != 0);
     gd_inception_close(net);
+    free(images);
+    free(got);
+}
+
+/* On an executor whose memory is not the host's: the bytes of the executor cpu. */
+static void elsewhere_they_are_the_same(void **state) {
+    (void)state;
+    enum { N = 2, SIDE = 32 };
+    float *got = need(malloc(2 * N * GD_INCEPTION_FEATURES * sizeof *got)), *far = got + N * GD_INCEPTION_FEATURES;
+    uint8_t *images = picture(77, N * SIDE, SIDE, 3);
+    for (int k = 0; k < 2; k++) {
+        gd_inception *net;
+        ok(gd_inception_open(good, k ? far_executor(FAR_ALL) : gd_executor_cpu(), &net));
+        ok(gd_inception_look(net, N, SIDE, SIDE, 3, images, k ? far : got));
+        gd_inception_close(net);
+    }
+    assert_memory_equal(got, far, N * GD_INCEPTION_FEATURES * sizeof *got);
+    assert_true(memcmp(got, got + GD_INCEPTION_FEATURES, GD_INCEPTION_FEATURES * sizeof *got) != 0);
     free(images);
     free(got);
 }
@@ -195,7 +214,7 @@ static void what_is_beside_is_passed_over(void **state) {
     (void)state;
     char hash[33];
     gd_inception *net;
-    ok(gd_inception_open(good, &net));
+    ok(gd_inception_open(good, gd_executor_cpu(), &net));
     snprintf(hash, sizeof hash, "%s", gd_inception_hash(net));
     assert_int_equal(strlen(hash), 32);
     gd_inception_close(net);
@@ -204,13 +223,13 @@ static void what_is_beside_is_passed_over(void **state) {
     tensor[TENSORS + 2] = named("AuxLogits.fc.bias", gd_shape1(10));
     tensor[TENSORS + 3] = named("Conv2d_1a_3x3.bn.num_batches_tracked", gd_shape1(1));
     write_file(bad, TENSORS + 4, SIZE_MAX);
-    ok(gd_inception_open(bad, &net));
+    ok(gd_inception_open(bad, gd_executor_cpu(), &net));
     assert_string_equal(gd_inception_hash(net), hash);
     gd_inception_close(net);
     data[0] += 1;
     write_file(bad, TENSORS + 4, SIZE_MAX);
     data[0] -= 1;
-    ok(gd_inception_open(bad, &net));
+    ok(gd_inception_open(bad, gd_executor_cpu(), &net));
     assert_string_not_equal(gd_inception_hash(net), hash);
     gd_inception_close(net);
     drop_from(TENSORS);
@@ -218,7 +237,7 @@ static void what_is_beside_is_passed_over(void **state) {
 
 static void refused(const char *path, gd_status st, const char *says, const char *also) {
     gd_inception *net = NULL;
-    assert_int_equal(gd_inception_open(path, &net), st);
+    assert_int_equal(gd_inception_open(path, gd_executor_cpu(), &net), st);
     assert_null(net);
     if (!strstr(gd_error_message(), says) || !strstr(gd_error_message(), also))
         fail_msg("'%s' does not say '%s' and '%s'", gd_error_message(), says, also);
@@ -285,6 +304,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(features_are_those_of_pytorch), /* leaves the good file for those below */
         cmocka_unit_test(batches_do_not_mix),
+        cmocka_unit_test(elsewhere_they_are_the_same),
         cmocka_unit_test(what_is_beside_is_passed_over),
         cmocka_unit_test(other_files_are_refused),
         cmocka_unit_test(bad_values_are_refused),
