@@ -51,6 +51,7 @@ mkdir bin
 cat >bin/srun <<'SH'
 #!/bin/bash
 echo "$*" >>srun.log
+[ -z "${SRUN_FAILS:-}" ] || exit "$SRUN_FAILS"
 shift
 exec "$@"
 SH
@@ -87,5 +88,8 @@ SLURM_RESTART_COUNT=100 JOB_LEFT=3 run 75 "${slurm_job[@]}" bash long.sbatch; sa
 checks=$((checks + 1)); [ ! -e scontrol.log ] || fail "a job asked for its 101st turn"
 run 64 "${slurm_job[@]}" bash long.sbatch --set optimizer.g.lr=nonsense; says "== status 64"
 run 0 "${slurm_job[@]}" bash long.sbatch --set train.steps=20 --out short; says "done at step 20"
+SRUN_FAILS=88 run 88 "${slurm_job[@]}" bash long.sbatch
 checks=$((checks + 1)); [ ! -e scontrol.log ] || fail "a job that is done or wrong asked for another turn"
+SRUN_FAILS=168 run 0 "${slurm_job[@]}" bash long.sbatch; says "== status 168" # Slurm: Job credential revoked
+equal "$(cat scontrol.log)" "requeue 77" "where Slurm could not launch the job asks for another turn"
 finish

@@ -21,7 +21,13 @@ submit() {
 }
 starts() { has_event "$1" '\(re\)\?start' "$2" && has_event "$1" save "$2"; }
 said() { echo "  $SECONDS s: $*"; }
-trains() { wait_for 150 starts "$1" "$2" || fail "$1: no start $2: $(tail -n 12 "$1"-*.log)"; said "$1 is at turn $2"; }
+# Slurm drains a node whose old step it could not end in time; an administrator gives it back.
+drained() { slurm sinfo --noheader --nodes "$1" --format %T | grep -q '^drain'; }
+starts_on() { # NAME TURN [NODE]
+    if [ -n "${3:-}" ] && drained "$3"; then slurm scontrol update nodename="$3" state=resume && said "$3 was drained"; fi
+    starts "$1" "$2"
+}
+trains() { wait_for 150 starts_on "$@" || fail "$1: no start $2: $(tail -n 12 "$1"-*.log)"; said "$1 is at turn $2"; }
 launchers=(srun mpirun) faults=(crash cut) repairs=(boot heal)
 
 for ((round = 0; round < rounds; round++)); do
@@ -45,7 +51,7 @@ for ((round = 0; round < rounds; round++)); do
     hosts "$repair" node5
     # The daemon of a node that was only cut off is alive; to restart it while the job's new step begins there would lose that step to it.
     [ "$fault" = cut ] || "$lab/slurm" boot node5 || fail "node5 does not come back"
-    trains $lost 2
+    trains $lost 2 node5
     trains $limit 2
     equal "$(stop_of $limit | cut -d ' ' -f 1-3)" "time limit 75" "$limit: how its first turn ended"
     for name in told limit lost; do
