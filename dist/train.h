@@ -143,8 +143,8 @@ const gd_gan *gd_trainer_gan(const gd_trainer *t); /* owner: t */
  * shard_optimizer moments count as they were when gd_trainer_new, _load, _resume or _run last ended (the last
  * with OK or REQUEUE). Not collective. */
 uint64_t gd_trainer_state_hash(const gd_trainer *t);
-/* The training state of this rank (with shard_optimizer moments are spread: checkpoint.h), its values where the trainer has them. Before the first step they may be set
- * (weights trained elsewhere). owner: t. Not collective. */
+/* The training state of this rank (with shard_optimizer moments are spread: checkpoint.h), its values where the trainer has
+ * them. Before the first step they may be set (weights trained elsewhere). owner: t. Not collective. */
 const gd_state *gd_trainer_state(gd_trainer *t);
 /* n images of the generator (EMA when there is one and `ema`) for latents z [n,Z]; out
  * [n,H,W,C] in the generator's range. Rank 0 only. Errors: INTERNAL on other ranks, the executor's. */

@@ -313,7 +313,8 @@ void gd__note_update(gd_trainer *t, gd_group g, double norm, double lr);
 void gd__watch(gd_trainer *t, int metric, double value);
 
 /* resident.c: where the executor has an optimiser, and its state is not divided. Mirrors of what it works on; one
- * update of a group by the sum of gradients on the host, or (t->there) by the one there and its norm, as clip_norm says; what it changed, to the host: before anybody but programs reads it. */
+ * update of a group by the sum of gradients on the host, or (t->there) by the one there and its norm, as clip_norm says;
+ * what it changed, to the host: before anybody but programs reads it. */
 GD_CHECKED gd_status gd__mirror_optimizer(gd_trainer *t);
 GD_CHECKED gd_status gd__put_optimizer(gd_trainer *t, const gd__arenas *a);
 GD_CHECKED gd_status gd__update_there(gd_trainer *t, gd_group g, const gd_optimizer_numbers *u, float ema_decay,

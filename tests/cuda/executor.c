@@ -25,6 +25,19 @@ static void expect(bool good, const char *name, const char *what) {
     if (!good) printf("FAIL %s: %s\n", name, what);
 }
 
+/* Both have the same bytes; then they are gone. */
+static void end_equal(prog *eager, prog *graph, gd__cu_replay *r, const char *name) {
+    for (int b = 0; b < eager->n; b++) {
+        void *x = download(eager, b), *y = download(graph, b);
+        expect(!memcmp(x, y, binding_bytes(&eager->list[b])), name, eager->list[b].name);
+        free(x);
+        free(y);
+    }
+    ops_need(gd__cu_replay_free(r), "replay");
+    close_prog(eager);
+    close_prog(graph);
+}
+
 /* The same runs, eager in one program and captured in another: same bytes of all outputs. */
 static void check_replay(const char *name, const gd_step_graph *s, gd_precision precision) {
     prog eager = open_prog(device, cuda, s, precision), graph = open_prog(device, cuda, s, precision);
@@ -46,15 +59,7 @@ static void check_replay(const char *name, const gd_step_graph *s, gd_precision 
         const gd_run_args a = {.seed = 5, .step = (uint64_t)k, .sample = 0};
         ops_need(gd_instance_run(eager.i, &a), "eager");
     }
-    for (int b = 0; b < eager.n; b++) {
-        void *x = download(&eager, b), *y = download(&graph, b);
-        expect(!memcmp(x, y, binding_bytes(&eager.list[b])), name, eager.list[b].name);
-        free(x);
-        free(y);
-    }
-    ops_need(gd__cu_replay_free(r), "replay");
-    close_prog(&eager);
-    close_prog(&graph);
+    end_equal(&eager, &graph, r, name);
 }
 
 /* ---- runs that are held, and outputs that are told of ---- */
@@ -139,15 +144,7 @@ static void check_held(const char *name, const gd_step_graph *s) {
                     !memcmp(eager_trace.at, graph_trace.at, (size_t)eager_trace.n * sizeof *eager_trace.at);
         expect(same, name, "other pauses");
     }
-    for (int b = 0; b < eager.n; b++) {
-        void *x = download(&eager, b), *y = download(&graph, b);
-        expect(!memcmp(x, y, binding_bytes(&eager.list[b])), name, eager.list[b].name);
-        free(x);
-        free(y);
-    }
-    ops_need(gd__cu_replay_free(r), "replay");
-    close_prog(&eager);
-    close_prog(&graph);
+    end_equal(&eager, &graph, r, name);
 }
 
 /* ---- sums beside captured steps, and the update behind them ---- */

@@ -168,15 +168,22 @@ typedef struct turn {
     bool alone; /* the last rank, by itself */
 } turn;
 
+/* Somebody of this rank's host has spoken a second ago, enough to ask others for their stacks. */
+static bool was_said(const gd_comm *c, double *when) {
+    for (int i = 0; i < c->host_size && *when == 0; i++)
+        if (atomic_load(&c->pulse[i]->spoken)) *when = gd__seconds();
+    return *when > 0 && gd__seconds() > *when + 1;
+}
+
 /* At step 9 ranks exchange words for ever, or until rank 0's watchdog has said something; or one is busy with itself. */
 static int turn_round(void *ctx) {
     turn *n = ctx;
-    double until = gd__seconds() + 30, more = 1;
+    double until = gd__seconds() + 30, more = 1, when = 0;
     if (++n->calls != 9 || (n->alone && rank != size - 1)) return 0;
     for (int64_t i = 0; more > 0 && gd__seconds() < until; i++) {
         gd_comm_label(n->c, i % 2 ? GD_PHASE_CONTROL : GD_PHASE_COMPUTE, -1, 9);
         more = !atomic_load(&hangs) && (rank == 0 || n->alone);
-        if (n->alone) more = more && gd__seconds() < until - 25;
+        if (n->alone) more = more && !was_said(n->c, &when) && gd__seconds() < until - 10;
         else EXPECT_OK(gd_comm_sum_f64(n->c, &more, 1));
         if (size == 1 || n->alone) nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
     }
