@@ -78,12 +78,11 @@ size_t gd_sample_bytes(gd_sample_shape s);
 GD_CHECKED gd_status gd_dataset_get(const gd_dataset *d, int part, int64_t index, uint64_t draw,
                                     void *out);
 
-/* The same in two halves, for who crops and mirrors elsewhere. What is the same for every draw: out of
- * gd_dataset_whole_shape. And what of it draw `draw` takes, of the size gd_dataset_shape; its index is left 0. */
+/* The same in two halves, for who crops and mirrors elsewhere: a whole sample, which is the same for every draw and of
+ * gd_dataset_whole_shape, and what of it draw `draw` takes, of the size gd_dataset_shape; its index is left 0. */
 gd_sample_shape gd_dataset_whole_shape(const gd_dataset *d, int part);
-GD_CHECKED gd_status gd_dataset_whole(const gd_dataset *d, int part, int64_t index, void *out);
 gd_pick gd_dataset_pick(const gd_dataset *d, int part, uint64_t draw);
-/* n of them from `first` on, by several threads, for who needs each but once: nothing is kept. Errors: as of
+/* n whole samples from `first` on, by several threads, for who needs each but once: nothing is kept. Errors: as of
  * gd_dataset_get, of the lowest sample that has one. */
 GD_CHECKED gd_status gd_dataset_whole_run(const gd_dataset *d, int part, int64_t first, int64_t n, void *out);
 

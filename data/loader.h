@@ -18,7 +18,7 @@ typedef struct gd_loader_opts {
     int workers;     /* decoding threads; 0: 1                              */
     int depth;       /* batches decoded ahead; 0: 2                         */
     int held;        /* batches that stay valid: until so many further calls of gd_loader_next; 0: 1 */
-    bool whole;      /* samples as gd_dataset_whole has them, and gd_batch.pick what to take of each */
+    bool whole;      /* whole samples (dataset.h), and gd_batch.pick what to take of each */
     bool absent;     /* whole, but there are no samples: a pick's index is the sample's number in the set */
     /* Memory of batches, GD_PICK_ALIGN aligned; NULL: the host's. Called by open and close alone. */
     gd_status (*alloc)(size_t bytes, void **out);

@@ -145,10 +145,6 @@ gd_status gd_dataset_get(const gd_dataset *d, int part, int64_t index, uint64_t 
 
 gd_sample_shape gd_dataset_whole_shape(const gd_dataset *d, int part) { return d->ready[part]; }
 
-gd_status gd_dataset_whole(const gd_dataset *d, int part, int64_t index, void *out) {
-    return get(d, part, index, NULL, false, out);
-}
-
 typedef struct run {
     const gd_dataset *d;
     int part;

@@ -102,7 +102,7 @@ gd_status gd__source_limit(const gd_dataset_spec *spec, const char *path, int64_
 gd_status gd__source_limit_both(const gd_dataset_spec *spec, const char *path, int64_t have[2]);
 
 /* Sample index[p] of every part p for one draw, as gd_dataset_get part by part, but a pair that lies in one
- * file is decoded once. draw NULL: as gd_dataset_whole. */
+ * file is decoded once. draw NULL: whole samples. */
 gd_status gd__dataset_sample(const gd_dataset *d, const int64_t index[GD_PARTS_MAX], const uint64_t *draw,
                              void *const out[GD_PARTS_MAX]);
 

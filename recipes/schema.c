@@ -143,7 +143,7 @@ const gd__key gd__keys[] = {
      .high = 256, .flags = GD__FREE, .also = "prefetch prefetch_factor"},
     {"data.resident", GD__CHOICE, AT(data.resident), "auto",
      "whether the decoded set stays in a GPU's memory instead of travelling batch by batch; auto: where it takes at most "
-     "half of what is free there and more samples than it has are drawn; without a GPU it changes nothing",
+     "half of what is free there and at least as many samples as it has are drawn; without a GPU it changes nothing",
      .choices = WORDS("auto", "always", "never"), .flags = GD__FREE, .also = "in_memory cache cache_dataset device_data",
      .hints = "true=always false=never yes=always no=never on=always off=never gpu=always host=never"},
     {"data.image.size", GD__INT, AT(data.image.size), "0",
