@@ -381,8 +381,8 @@ const gd__key gd__keys[] = {
      .flags = GD__LATER, .also = "allow_tf32 tensor_cores float32_matmul_precision"},
     {"numerics.kernels", GD__CHOICE, AT(numerics.kernels), "rule",
      "which of several implementations computes a convolution: by a rule over its shape; the fastest of those that rank "
-     "0 times at the start, as kernels.txt of the run then says; or the rule without Winograd, so that every "
-     "product of a sum is taken",
+     "0 times at the start, as kernels.txt of the run then says; or the rule without Winograd and without "
+     "f32 as halves (AMX), so that every product of a sum is taken",
      .choices = WORDS("rule", "timed", "direct"), .flags = GD__LATER,
      .also = "autotune benchmark cudnn_benchmark winograd convolution", .hints = "auto=timed exact=direct fixed=rule"},
     {"numerics.shards", GD__INT, AT(numerics.shards), "0",

@@ -13,7 +13,8 @@
 
 enum {
     A_BYTES = 1 << 20,       /* gathered rows of one thread, in its cache beside a panel */
-    MAX_BLOCK = 512,         /* rows of them                                             */
+    MAX_BLOCK = 256,         /* rows of them                                             */
+    LEAST_PART = 16,         /* steps of the depth that are gathered together            */
     PANEL_A_BYTES = 2 << 20, /* all gathered rows, by panel                              */
     SUM_BYTES = 512 << 10,   /* of a task of the weight pass: a block of columns         */
     PACKED_BYTES = 1 << 20,  /* what it gathers together                                 */
@@ -29,8 +30,19 @@ static int64_t up(int64_t n, int64_t to) { return (n + to - 1) / to; }
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 
-/* Elements from one gathered row to the next: rows a power of two apart would share cache sets. */
-static int64_t pitch_of(int64_t steps) { return (steps + (steps % 2 ? 0 : 1)) * AMX_DEPTH; }
+/* Elements of a gathered row: halves lie behind each other. */
+static int64_t row_of(const gd__amx *x, int64_t steps) { return x->halves * steps * AMX_DEPTH; }
+
+/* From one to the next: rows a power of two apart would share cache sets. */
+static int64_t pitch_of(const gd__amx *x, int64_t steps) {
+    return row_of(x, steps) + (x->halves * steps % 2 ? 0 : AMX_DEPTH);
+}
+
+/* From a high half to its low one in rows of so many steps. */
+static int64_t rest_of(const gd__amx *x, int64_t steps) { return x->halves > 1 ? steps * AMX_DEPTH : 0; }
+
+/* Bytes of the tiles of a panel's step. */
+static int64_t step_bytes(const gd__amx *x) { return x->halves * AMX_STEP; }
 
 /* ---- plan ---- */
 
@@ -75,18 +87,26 @@ static void plan_data(gd__amx *x) {
         }
 }
 
-/* The largest block that stays in the cache and leaves every thread two. */
-static int64_t block_of(const gd__amx *x, const gd__amx_phase *f) {
-    int64_t fit = A_BYTES / (pitch_of(f->steps) * 2), share = up(f->pixels * x->phases, 2 * x->threads);
-    int64_t block = least(least(fit, share), MAX_BLOCK);
-    return most(block / AMX_WIDE, 1) * AMX_WIDE;
+/* The largest block that leaves every thread two, and so much of the depth that it stays in the cache: each block reads all
+ * packed panels, which do not. */
+static void plan_block(const gd__amx *x, gd__amx_phase *f) {
+    int64_t share = up(f->pixels * x->phases, 2 * x->threads), step = x->halves * AMX_DEPTH * 2;
+    f->block = most(least(share, MAX_BLOCK) / AMX_WIDE, 1) * AMX_WIDE;
+    f->part = most(least(A_BYTES / (f->block * step), f->steps), LEAST_PART);
+    if (f->steps) f->part = up(f->steps, up(f->steps, f->part)); /* all about as long */
+    f->blocks = up(f->pixels, f->block);
 }
 
-static size_t a_bytes(const gd__amx_phase *f, int64_t rows) {
-    return (size_t)(up(rows, AMX_WIDE) * AMX_WIDE * pitch_of(f->steps)) * 2;
+static size_t a_bytes(const gd__amx *x, int64_t rows, int64_t steps) {
+    return (size_t)(up(rows, AMX_WIDE) * AMX_WIDE * pitch_of(x, steps)) * 2;
 }
 
-static size_t panel_bytes(const gd__amx_phase *f) { return (size_t)f->steps * AMX_STEP; }
+/* Sums of a block that wait for the next part. */
+static size_t sums_bytes(const gd__amx *x, const gd__amx_phase *f) {
+    return f->part < f->steps ? (size_t)(f->block * x->panels * AMX_WIDE) * sizeof(float) : 0;
+}
+
+static size_t panel_bytes(const gd__amx *x, const gd__amx_phase *f) { return (size_t)(f->steps * step_bytes(x)); }
 
 /* Whether tiles of 16 pixels of a row do, or nearly: the last one of a row may overlap the one before. */
 static bool rows_fit(const gd__amx *x) {
@@ -97,8 +117,9 @@ static bool rows_fit(const gd__amx *x) {
     return true;
 }
 
-/* Elements from one row of a band to the next. */
-static int64_t band_pitch(const gd__amx *x) { return up(x->band.s * x->band.c, AMX_DEPTH) * AMX_DEPTH; }
+/* Steps of a row of a band, and elements from one to the next. */
+static int64_t band_steps(const gd__amx *x) { return up(x->band.s * x->band.c, AMX_DEPTH); }
+static int64_t band_pitch(const gd__amx *x) { return row_of(x, band_steps(x)); }
 
 /* The rows under all phases, and where each phase's first pixel lies among them. */
 static void plan_band(gd__amx *x) {
@@ -121,7 +142,7 @@ static void plan_band(gd__amx *x) {
     b->p = bottom - b->top;
     b->s = right - b->left;
     x->band_reach = reach;
-    int64_t fit = BAND_BYTES / (b->s * b->c * 2 * one->step), share = up(rows * x->shape.n, 2 * x->threads);
+    int64_t fit = BAND_BYTES / (b->s * b->c * 2 * x->halves * one->step), share = up(rows * x->shape.n, 2 * x->threads);
     x->band_rows = most(least(least(fit, rows), share), 1);
     x->bands = up(rows, x->band_rows);
     for (gd__amx_phase *f = x->phase; f < x->phase + x->phases; f++)
@@ -137,14 +158,14 @@ static void plan_products(gd__amx *x) {
         f->pixels = x->shape.n * f->map.p * f->map.q;
         f->depth = f->map.r * f->map.s * f->map.c;
         f->steps = up(f->depth, AMX_DEPTH);
-        f->block = block_of(x, f);
-        f->blocks = up(f->pixels, f->block);
+        plan_block(x, f);
         f->a_at = a;
         f->b_at = b;
-        a += a_bytes(f, f->pixels);
-        b += (size_t)x->panels * panel_bytes(f);
-        if (a_bytes(f, f->block) > block) block = a_bytes(f, f->block);
-        if (panel_bytes(f) > panel) panel = panel_bytes(f);
+        a += a_bytes(x, f->pixels, f->steps);
+        b += (size_t)x->panels * panel_bytes(x, f);
+        size_t own = a_bytes(x, f->block, f->part) + sums_bytes(x, f);
+        if (own > block) block = own;
+        if (panel_bytes(x, f) > panel) panel = panel_bytes(x, f);
         if ((size_t)f->block > rows) rows = (size_t)f->block;
     }
     x->by_panel = a <= PANEL_A_BYTES && a <= b && x->panels > 1;
@@ -159,9 +180,9 @@ static void plan_products(gd__amx *x) {
 }
 
 /* Weight pass: from one gathered row to the next, and the memory of a chunk of them and of panels of them. */
-static int64_t row_pitch(const gd__amx *x) { return x->wide + AMX_DEPTH; }
+static int64_t row_pitch(const gd__amx *x) { return x->halves * x->wide + AMX_DEPTH; }
 static int64_t rows_bytes(const gd__amx *x) { return AMX_DEPTH * row_pitch(x) * 2; }
-static int64_t packed_bytes(const gd__amx *x) { return x->deep * (x->wide / AMX_WIDE) * AMX_STEP; }
+static int64_t packed_bytes(const gd__amx *x) { return x->deep * (x->wide / AMX_WIDE) * step_bytes(x); }
 
 static void plan_weights(gd__amx *x) {
     const gd_dnnl_conv *c = &x->shape;
@@ -175,10 +196,10 @@ static void plan_weights(gd__amx *x) {
     int64_t widest = least(up(f->depth, AMX_WIDE) * AMX_WIDE, MAX_COLUMNS),
             fit = SUM_BYTES / (x->filter_panels * C_FLOATS * (int64_t)sizeof(float)) * AMX_WIDE;
     x->wide = most(least(fit, widest), AMX_WIDE);
-    x->deep = least(PACKED_BYTES / (x->wide * AMX_DEPTH * 2), MAX_CHUNKS);
+    x->deep = least(PACKED_BYTES / (x->wide * AMX_DEPTH * 2 * x->halves), MAX_CHUNKS);
     x->column_blocks = up(f->depth, x->wide);
     x->pieces = most(least(up(TASKS, x->column_blocks), x->chunks / LEAST_CHUNKS), 1);
-    size_t turned = (size_t)(x->filter_panels * x->chunks) * AMX_STEP;
+    size_t turned = (size_t)(x->filter_panels * x->chunks * step_bytes(x));
     size_t sums = (size_t)(x->filter_panels * (x->wide / AMX_WIDE) * C_FLOATS) * sizeof(float);
     x->parts_at = turned;
     x->shared_bytes = turned + (x->pieces > 1 ? (size_t)(x->pieces * x->column_blocks) * sums : 0);
@@ -189,8 +210,10 @@ static void plan_weights(gd__amx *x) {
 bool gd__amx_plan(const gd_dnnl_conv *c, int threads, gd__amx *out) {
     memset(out, 0, sizeof *out);
     out->kernels = gd__amx_usable();
-    if (!out->kernels || c->in_type != GD_BF16 || c->stride > AMX_MAX_STRIDE) return false;
+    if (!out->kernels || c->stride > AMX_MAX_STRIDE) return false;
     out->shape = *c;
+    out->halves = c->in_type == GD_BF16 ? 1 : 2;
+    out->bytes = (int)gd_dtype_bytes(c->in_type);
     out->threads = threads;
     if (c->pass == GD_DNNL_BACKWARD_WEIGHTS) plan_weights(out);
     else {
@@ -203,14 +226,33 @@ bool gd__amx_plan(const gd_dnnl_conv *c, int threads, gd__amx *out) {
     return true;
 }
 
-/* The rule, from tests/bench/ops.c. Of stride 1 and of the forward pass the library is slower only where the sums are
- * long enough to pay for the tiles' way to the result (by band), or where many columns share what is gathered. */
+/* The rules, from tests/bench/ops.c.
+ *
+ * Halves: three products instead of one, where Winograd makes 2.6 times fewer of 4x4 with stride 2 (ahead by 1.3 to 3), 4 times fewer of
+ * 3x3 with stride 1 (ahead only of few pixels, where Winograd's larger weights cost most), and 4 times of 4x4 with stride 1. Few
+ * channels and few pixels have kernels of their own. */
+static bool halves_pay(const gd__amx *x) {
+    enum { FEW = 8, TINY = 64, SMALL = 256, NOT_MANY = 2048, WIDE = 128 };
+    const gd_dnnl_conv *c = &x->shape;
+    int64_t pixels = c->n * c->p * c->q;
+    bool square = c->stride == 1 && c->r == c->s, three = square && c->r == 3, four = square && c->r == 4;
+    if (c->pass == GD_DNNL_BACKWARD_WEIGHTS) return c->c > FEW && c->k > FEW && pixels >= TINY && !three;
+    if (x->by_panel || four) return false;
+    if (three) return pixels <= NOT_MANY && c->c >= WIDE && c->k >= WIDE;
+    if (c->pass == GD_DNNL_FORWARD) return c->c > FEW && c->k > 1 && (x->by_band || pixels >= SMALL);
+    return c->k > FEW && (c->c > FEW || c->stride > 1) && (x->by_band || pixels >= SMALL);
+}
+
+/* bf16: of stride 1 and of the forward pass the library is slower only where the sums are long enough to pay for the tiles' way to
+ * the result (by band), or where many columns share what is gathered. */
 bool gd__amx_pays(const gd__amx *x) {
     enum { FEW = 8, SOME = 128, MANY = 256, LONG = 32, TOO_LONG = 256 };
     const gd_dnnl_conv *c = &x->shape;
     int64_t steps = x->phase[0].steps;
+    if (c->p == 1 && c->q == 1 && (x->halves > 1 || c->pass != GD_DNNL_BACKWARD_WEIGHTS))
+        return false; /* a plain product */
+    if (x->halves > 1) return halves_pay(x);
     if (c->pass == GD_DNNL_BACKWARD_WEIGHTS) return c->k > FEW;
-    if (c->p == 1 && c->q == 1) return false; /* a plain product */
     if (c->pass == GD_DNNL_FORWARD) return c->c > FEW && (x->by_band ? steps >= LONG : x->columns >= MANY);
     if (c->stride > 1) return x->by_band || x->columns > FEW;
     return x->by_band ? steps >= LONG : x->columns >= SOME && steps < TOO_LONG;
@@ -220,7 +262,7 @@ bool gd__amx_pays(const gd__amx *x) {
 
 typedef struct job {
     const gd__amx *x;
-    const uint16_t *in, *w;
+    const char *in, *w;
     char *out, *shared;
     float *c;    /* of this thread */
     int64_t *at; /* likewise       */
@@ -233,25 +275,65 @@ static int64_t columns_of(const gd__amx *x, int64_t panel) { return least(x->col
 
 /* Row l of the data pass's packed matrix, from column on: filter l % k at one of the phase's taps, of which the last
  * comes first. NULL behind the last row. */
-static const uint16_t *data_row(const gd__amx *x, const gd__amx_phase *f, const uint16_t *w, int64_t l,
-                                int64_t column) {
+static const char *data_row(const gd__amx *x, const gd__amx_phase *f, const char *w, int64_t l, int64_t column) {
     const gd_dnnl_conv *c = &x->shape;
     if (l >= f->depth) return NULL;
     int64_t tap = l / c->k, r = f->tap_h + c->stride * (f->map.r - 1 - tap / f->map.s),
             s = f->tap_w + c->stride * (f->map.s - 1 - tap % f->map.s);
-    return w + ((l % c->k * c->r + r) * c->s + s) * c->c + column;
+    return w + (((l % c->k * c->r + r) * c->s + s) * c->c + column) * x->bytes;
 }
 
-static void pack_panel(const gd__amx *x, const gd__amx_phase *f, const uint16_t *w, int64_t panel, char *to) {
+/* The halves of rows of f32 that are packed next, or bf16 as it lies. */
+typedef struct taken {
+    const uint16_t *half[2][AMX_DEPTH]; /* NULL: zeros */
+    _Alignas(64) uint16_t room[2][AMX_DEPTH][AMX_DEPTH];
+} taken;
+
+/* n rows, NULL for zeros, of so many numbers that are read. */
+static void take_rows(const gd__amx *x, const char *const *from, int64_t n, int64_t columns, taken *r) {
+    for (int64_t i = 0; i < AMX_DEPTH; i++) {
+        bool there = i < n && from[i];
+        r->half[0][i] = there ? (const uint16_t *)(const void *)from[i] : NULL;
+        if (x->halves == 1) continue;
+        x->kernels->split((const float *)(const void *)from[there ? i : 0], there ? columns : 0, AMX_DEPTH,
+                          r->room[0][i], r->room[1][i]);
+        for (int h = 0; h < 2; h++) r->half[h][i] = there ? r->room[h][i] : NULL;
+    }
+}
+
+/* One step of a panel of filters, which lie in rows. */
+static void pack_filters(const gd__amx *x, const gd__amx_phase *f, const char *w, int64_t columns, int64_t step,
+                         char *to) {
+    const char *from[AMX_WIDE];
+    int64_t at = step * AMX_DEPTH, deep = least(f->depth - at, AMX_DEPTH);
+    taken r;
+    for (int64_t i = 0; i < columns; i++) from[i] = w + (i * f->depth + at) * x->bytes;
+    take_rows(x, from, columns, deep, &r);
+    for (int h = 0; h < x->halves; h++)
+        x->kernels->pack_across(r.room[h][0], AMX_DEPTH, columns, deep, to + h * AMX_STEP);
+}
+
+/* One step of a panel of taps, from column `first` on. */
+static void pack_taps(const gd__amx *x, const gd__amx_phase *f, const char *w, int64_t first, int64_t columns,
+                      int64_t step, char *to) {
+    const char *from[AMX_DEPTH];
+    taken r;
+    for (int i = 0; i < AMX_DEPTH; i++) from[i] = data_row(x, f, w, step * AMX_DEPTH + i, first);
+    take_rows(x, from, AMX_DEPTH, columns, &r);
+    for (int h = 0; h < x->halves; h++) x->kernels->pack(r.half[h], columns, to + h * AMX_STEP);
+}
+
+static void pack_panel(const gd__amx *x, const gd__amx_phase *f, const char *w, int64_t panel, char *to) {
     int64_t first = panel * AMX_WIDE, columns = columns_of(x, panel);
-    if (x->shape.pass == GD_DNNL_FORWARD) {
-        x->kernels->pack_across(w + first * f->depth, f->depth, columns, f->depth, to);
+    bool filters = x->shape.pass == GD_DNNL_FORWARD;
+    const char *mine = w + first * f->depth * x->bytes;
+    if (filters && x->halves == 1) {
+        x->kernels->pack_across((const uint16_t *)(const void *)mine, f->depth, columns, f->depth, to);
         return;
     }
-    for (int64_t step = 0; step < f->steps; step++, to += AMX_STEP) {
-        const uint16_t *rows[AMX_DEPTH];
-        for (int i = 0; i < AMX_DEPTH; i++) rows[i] = data_row(x, f, w, step * AMX_DEPTH + i, first);
-        x->kernels->pack(rows, columns, to);
+    for (int64_t step = 0; step < f->steps; step++, to += step_bytes(x)) {
+        if (filters) pack_filters(x, f, mine, columns, step, to);
+        else pack_taps(x, f, w, first, columns, step, to);
     }
 }
 
@@ -264,23 +346,52 @@ static void place(const gd__amx *x, const gd__amx_phase *f, int64_t first, int64
     }
 }
 
-static gd__amx_tiles panel_tiles(const char *b, int64_t steps) {
-    return (gd__amx_tiles){b, AMX_TILE / AMX_ROWS, AMX_TILE, AMX_STEP, (size_t)steps * AMX_STEP};
+static gd__amx_tiles panel_tiles(const gd__amx *x, const char *b, int64_t steps) {
+    return (gd__amx_tiles){.at = b,
+                           .pitch = AMX_TILE / AMX_ROWS,
+                           .next = AMX_TILE,
+                           .step = (size_t)step_bytes(x),
+                           .jump = (size_t)(steps * step_bytes(x)),
+                           .low = AMX_STEP};
 }
 
-/* Rows [0, count) of the gathered matrix a, by one panel. at: of those rows. */
-static void multiply(const job *j, const gd__amx_phase *f, const uint16_t *a, const char *b, int64_t panel,
-                     int64_t count, const int64_t *at) {
+static void product(const gd__amx *x, const gd__amx_tiles *a, const gd__amx_tiles *b, int64_t runs, int64_t steps,
+                    bool tall, bool wide, bool add, float *c) {
+    x->kernels->product[x->halves - 1](a, b, runs, steps, tall, wide, add, c);
+}
+
+/* Columns [low, high) under some pixels; rows of so many steps, `pitch` elements apart. */
+static void gather(const job *j, const gd__amx_map *m, int64_t first, int64_t count, int64_t low, int64_t high,
+                   int64_t steps, int64_t pitch, uint16_t *out) {
     const gd__amx *x = j->x;
-    int64_t pitch = pitch_of(f->steps), columns = columns_of(x, panel);
+    x->kernels->gather[x->halves - 1](m, j->in, first, count, low, high, out, pitch, rest_of(x, steps));
+}
+
+/* A part of the depth of gathered rows and of a panel, and where sums are: those of AMX_WIDE rows, the next ones `next` on. */
+typedef struct slice {
+    const uint16_t *a;
+    const char *b;
+    int64_t steps, next;
+    float *sums;
+    bool first, last;
+} slice;
+
+/* Rows [0, count) by one panel. at: of those rows. */
+static void multiply(const job *j, const slice *s, int64_t panel, int64_t count, const int64_t *at) {
+    const gd__amx *x = j->x;
+    int64_t pitch = pitch_of(x, s->steps), columns = columns_of(x, panel);
     char *out = j->out + panel * AMX_WIDE * (to_bf16(x) ? 2 : 4);
-    gd__amx_tiles right = panel_tiles(b, 0);
+    gd__amx_tiles right = panel_tiles(x, s->b, 0);
     for (int64_t row = 0; row < count; row += AMX_WIDE) {
         int64_t rows = least(count - row, AMX_WIDE);
-        gd__amx_tiles tiles = {(const char *)(a + row * pitch), (size_t)pitch * 2, (size_t)pitch * 2 * AMX_ROWS,
-                               AMX_DEPTH * 2, 0};
-        x->kernels->product(&tiles, &right, 1, f->steps, rows > AMX_ROWS, columns > AMX_ROWS, false, j->c);
-        x->kernels->put(j->c, rows, columns, at + row, to_bf16(x), out);
+        float *c = s->sums + row / AMX_WIDE * s->next;
+        gd__amx_tiles left = {.at = (const char *)(s->a + row * pitch),
+                              .pitch = (size_t)pitch * 2,
+                              .next = (size_t)pitch * 2 * AMX_ROWS,
+                              .step = AMX_DEPTH * 2,
+                              .low = (size_t)rest_of(x, s->steps) * 2};
+        product(x, &left, &right, 1, s->steps, rows > AMX_ROWS, columns > AMX_ROWS, !s->first, c);
+        if (s->last) x->kernels->put(c, rows, columns, at + row, to_bf16(x), out);
     }
 }
 
@@ -290,16 +401,35 @@ static void pack_all(const job *j) {
         const gd__amx_phase *f = &x->phase[i];
 #pragma omp for schedule(static) nowait
         for (int64_t panel = 0; panel < x->panels; panel++)
-            pack_panel(x, f, j->w, panel, j->shared + f->b_at + (size_t)panel * panel_bytes(f));
+            pack_panel(x, f, j->w, panel, j->shared + f->b_at + (size_t)panel * panel_bytes(x, f));
     }
 #pragma omp barrier
+}
+
+/* Steps [from, from + steps) of a block by all panels. */
+static void multiply_part(const job *j, const gd__amx_phase *f, int64_t first, int64_t count, int64_t from,
+                          int64_t steps) {
+    const gd__amx *x = j->x;
+    bool whole = f->part >= f->steps;
+    float *sums = (float *)(void *)(j->own + a_bytes(x, f->block, f->part));
+    slice s = {.a = (uint16_t *)(void *)j->own,
+               .steps = steps,
+               .next = whole ? 0 : C_FLOATS,
+               .first = from == 0,
+               .last = from + steps == f->steps};
+    gather(j, &f->map, first, count, from * AMX_DEPTH, least((from + steps) * AMX_DEPTH, f->depth), steps,
+           pitch_of(x, steps), (uint16_t *)(void *)j->own);
+    for (int64_t panel = 0; panel < x->panels; panel++) {
+        s.b = j->shared + f->b_at + (size_t)panel * panel_bytes(x, f) + from * step_bytes(x);
+        s.sums = whole ? j->c : sums + panel * f->block * AMX_WIDE;
+        multiply(j, &s, panel, count, j->at);
+    }
 }
 
 static void run_blocks(const job *j) {
     const gd__amx *x = j->x;
     int64_t tasks = 0;
     for (int i = 0; i < x->phases; i++) tasks += x->phase[i].blocks;
-    uint16_t *a = (uint16_t *)(void *)j->own;
     pack_all(j);
 #pragma omp for schedule(dynamic, 1)
     for (int64_t t = 0; t < tasks; t++) {
@@ -308,9 +438,9 @@ static void run_blocks(const job *j) {
         for (; block >= f->blocks; f++) block -= f->blocks;
         int64_t first = block * f->block, count = least(f->pixels - first, f->block);
         place(x, f, first, count, j->at);
-        x->kernels->gather(&f->map, j->in, first, count, 0, f->depth, a, pitch_of(f->steps));
-        for (int64_t panel = 0; panel < x->panels; panel++)
-            multiply(j, f, a, j->shared + f->b_at + (size_t)panel * panel_bytes(f), panel, count, j->at);
+        int64_t from = 0; /* a phase without taps has one part, too */
+        do multiply_part(j, f, first, count, from, least(f->steps - from, f->part));
+        while ((from += f->part) < f->steps);
     }
 }
 
@@ -333,12 +463,16 @@ static void multiply_band(const job *j, const gd__amx_phase *f, int64_t image, i
         bool two = t + 1 < tiles;
         const char *one = tile_at(j, f, image, first, t, j->at),
                    *other = two ? tile_at(j, f, image, first, t + 1, j->at + AMX_ROWS) : one;
-        gd__amx_tiles left = {one, (size_t)(f->map.step * x->band.c) * 2, (size_t)(other - one), AMX_DEPTH * 2,
-                              (size_t)band_pitch(x) * 2};
+        gd__amx_tiles left = {.at = one,
+                              .pitch = (size_t)(f->map.step * x->band.c) * 2,
+                              .next = (size_t)(other - one),
+                              .step = AMX_DEPTH * 2,
+                              .jump = (size_t)band_pitch(x) * 2,
+                              .low = (size_t)rest_of(x, band_steps(x)) * 2};
         for (int64_t panel = 0; panel < x->panels; panel++) {
-            gd__amx_tiles right = panel_tiles(j->shared + f->b_at + (size_t)panel * panel_bytes(f), steps);
+            gd__amx_tiles right = panel_tiles(x, j->shared + f->b_at + (size_t)panel * panel_bytes(x, f), steps);
             int64_t columns = columns_of(x, panel);
-            x->kernels->product(&left, &right, f->map.r, steps, two, columns > AMX_ROWS, false, j->c);
+            product(x, &left, &right, f->map.r, steps, two, columns > AMX_ROWS, false, j->c);
             x->kernels->put(j->c, two ? AMX_WIDE : AMX_ROWS, columns, j->at, to_bf16(x),
                             j->out + panel * AMX_WIDE * (to_bf16(x) ? 2 : 4));
         }
@@ -351,8 +485,8 @@ static void run_bands(const job *j) {
 #pragma omp for schedule(dynamic, 1)
     for (int64_t t = 0; t < x->shape.n * x->bands; t++) {
         int64_t image = t / x->bands, first = t % x->bands * x->band_rows, input = first * x->phase[0].map.step;
-        x->kernels->gather(&x->band, j->in, image * x->band.p + input, least(band_inputs(x), x->band.p - input), 0,
-                           x->band.s * x->band.c, (uint16_t *)(void *)j->own, band_pitch(x));
+        gather(j, &x->band, image * x->band.p + input, least(band_inputs(x), x->band.p - input), 0,
+               x->band.s * x->band.c, band_steps(x), band_pitch(x), (uint16_t *)(void *)j->own);
         for (int i = 0; i < x->phases; i++) {
             int64_t rows = least(x->phase[i].map.p - first, x->band_rows);
             if (rows > 0) multiply_band(j, &x->phase[i], image, first, rows);
@@ -365,11 +499,10 @@ static void run_panels(const job *j) {
     for (int i = 0; i < x->phases; i++) {
         const gd__amx_phase *f = &x->phase[i];
         uint16_t *a = (uint16_t *)(void *)(j->shared + f->a_at);
-        int64_t pitch = pitch_of(f->steps);
+        int64_t pitch = pitch_of(x, f->steps);
 #pragma omp for schedule(static) nowait
         for (int64_t row = 0; row < f->pixels; row += AMX_ROWS)
-            x->kernels->gather(&f->map, j->in, row, least(f->pixels - row, AMX_ROWS), 0, f->depth, a + row * pitch,
-                               pitch);
+            gather(j, &f->map, row, least(f->pixels - row, AMX_ROWS), 0, f->depth, f->steps, pitch, a + row * pitch);
     }
 #pragma omp barrier
 #pragma omp for schedule(dynamic, 1)
@@ -381,7 +514,8 @@ static void run_panels(const job *j) {
         for (int64_t row = 0; row < f->pixels; row += AMX_WIDE) {
             int64_t count = least(f->pixels - row, AMX_WIDE);
             place(x, f, row, count, j->at);
-            multiply(j, f, a + row * pitch_of(f->steps), j->own, panel, count, j->at);
+            const slice s = {a + row * pitch_of(x, f->steps), j->own, f->steps, 0, j->c, true, true};
+            multiply(j, &s, panel, count, j->at);
         }
     }
 }
@@ -399,12 +533,13 @@ static void pack_chunks(const job *j, int64_t block, int64_t first, int64_t coun
     int64_t columns = block_columns(x, block), low = block * x->wide, pitch = row_pitch(x);
     for (int64_t chunk = 0; chunk < count; chunk++) {
         int64_t pixel = (first + chunk) * AMX_DEPTH, pixels = least(f->pixels - pixel, AMX_DEPTH);
-        x->kernels->gather(&f->map, j->in, pixel, pixels, low, low + columns, rows, pitch);
-        for (int64_t panel = 0; panel * AMX_WIDE < columns; panel++) {
-            const uint16_t *list[AMX_DEPTH];
-            for (int64_t i = 0; i < AMX_DEPTH; i++) list[i] = i < pixels ? rows + i * pitch + panel * AMX_WIDE : NULL;
-            x->kernels->pack(list, AMX_WIDE, b + (panel * x->deep + chunk) * AMX_STEP);
-        }
+        gather(j, &f->map, pixel, pixels, low, low + columns, x->wide / AMX_DEPTH, pitch, rows);
+        for (int64_t panel = 0; panel * AMX_WIDE < columns; panel++)
+            for (int64_t half = 0; half < x->halves; half++) {
+                const uint16_t *list[AMX_DEPTH], *from = rows + half * x->wide + panel * AMX_WIDE;
+                for (int64_t i = 0; i < AMX_DEPTH; i++) list[i] = i < pixels ? from + i * pitch : NULL;
+                x->kernels->pack(list, AMX_WIDE, b + (panel * x->deep + chunk) * step_bytes(x) + half * AMX_STEP);
+            }
     }
 }
 
@@ -417,12 +552,12 @@ static void sum_piece(const job *j, int64_t block, int64_t piece, uint16_t *rows
         int64_t count = least(end - first, x->deep);
         pack_chunks(j, block, first, count, rows, b);
         for (int64_t filters = 0; filters < x->filter_panels; filters++) {
-            gd__amx_tiles left = panel_tiles(j->shared + (filters * x->chunks + first) * AMX_STEP, 0);
+            gd__amx_tiles left = panel_tiles(x, j->shared + (filters * x->chunks + first) * step_bytes(x), 0);
             bool tall = x->shape.k - filters * AMX_WIDE > AMX_ROWS;
             for (int64_t at = 0; at < columns; at += AMX_WIDE) {
-                gd__amx_tiles right = panel_tiles(b + at / AMX_WIDE * x->deep * AMX_STEP, 0);
-                x->kernels->product(&left, &right, 1, count, tall, columns - at > AMX_ROWS, first > start,
-                                    c + (filters * (x->wide / AMX_WIDE) + at / AMX_WIDE) * C_FLOATS);
+                gd__amx_tiles right = panel_tiles(x, b + at / AMX_WIDE * x->deep * step_bytes(x), 0);
+                product(x, &left, &right, 1, count, tall, columns - at > AMX_ROWS, first > start,
+                        c + (filters * (x->wide / AMX_WIDE) + at / AMX_WIDE) * C_FLOATS);
             }
         }
     }
@@ -437,6 +572,20 @@ static void put_sums(const job *j, const float *c, int64_t filters, int64_t colu
     x->kernels->put(c, rows, least(depth - column, AMX_WIDE), at, to_bf16(x), j->out + column * (to_bf16(x) ? 2 : 4));
 }
 
+/* AMX_DEPTH pixels of dy, AMX_WIDE filters from `first` on. */
+static void turn_step(const gd__amx *x, const char *dy, int64_t pixels, int64_t filters, char *to) {
+    int64_t k = x->shape.k;
+    if (x->halves == 1) {
+        x->kernels->turn((const uint16_t *)(const void *)dy, k, pixels, filters, to);
+        return;
+    }
+    const char *from[AMX_DEPTH];
+    taken r;
+    for (int64_t i = 0; i < pixels; i++) from[i] = dy + i * k * x->bytes;
+    take_rows(x, from, pixels, filters, &r);
+    for (int h = 0; h < 2; h++) x->kernels->turn(r.room[h][0], AMX_DEPTH, pixels, filters, to + h * AMX_STEP);
+}
+
 static void turn_dy(const job *j) {
     const gd__amx *x = j->x;
     const gd_dnnl_conv *c = &x->shape;
@@ -444,8 +593,8 @@ static void turn_dy(const job *j) {
     for (int64_t chunk = 0; chunk < x->chunks; chunk++)
         for (int64_t filters = 0; filters < x->filter_panels; filters++) {
             int64_t pixel = chunk * AMX_DEPTH, first = filters * AMX_WIDE;
-            x->kernels->turn(j->w + pixel * c->k + first, c->k, least(x->phase[0].pixels - pixel, AMX_DEPTH),
-                             least(c->k - first, AMX_WIDE), j->shared + (filters * x->chunks + chunk) * AMX_STEP);
+            turn_step(x, j->w + (pixel * c->k + first) * x->bytes, least(x->phase[0].pixels - pixel, AMX_DEPTH),
+                      least(c->k - first, AMX_WIDE), j->shared + (filters * x->chunks + chunk) * step_bytes(x));
         }
 }
 
@@ -480,7 +629,7 @@ static void run_weights(const job *j) {
     }
 }
 
-void gd__amx_run(const gd__amx *x, const uint16_t *a, const uint16_t *b, void *out, char *scratch) {
+void gd__amx_run(const gd__amx *x, const void *a, const void *b, void *out, char *scratch) {
 #pragma omp parallel num_threads(omp_get_max_threads() < x->threads ? omp_get_max_threads() : x->threads)
     {
         char *own = scratch + x->shared_bytes + (size_t)omp_get_thread_num() * x->own_bytes;

@@ -1,5 +1,9 @@
-/* compute/cpu/amx.h -- own convolutions of bf16 operands on a processor's matrix tiles (AMX): 16 x 16 sums in 32 bits
- * of products of 32 pairs. Any kernel, padding and number of channels, stride up to 3. Folder-internal.
+/* compute/cpu/amx.h -- own convolutions on a processor's matrix tiles (AMX): 16 x 16 sums in 32 bits of products of 32
+ * pairs of bf16. Any kernel, padding and number of channels, stride up to 3. Folder-internal.
+ *
+ * Operands are bf16, or f32, of which each is taken as the sum of two bf16 (its halves, 16 bits of 24): three products instead of
+ * one, high low + high high + low high. What is left out is at most 2^-16 of a product, as much as Winograd's sums lose (Henry,
+ * Tang and Heinecke, Leveraging the bfloat16 Artificial Intelligence Datatype, 2019). Numbers above 3.39e38 count as infinite.
  *
  * All passes are products of matrices, of which one is gathered block by block into memory that stays in the cache,
  * and the other is packed once a run:
@@ -25,6 +29,7 @@ typedef struct gd__amx_phase {
     int64_t pixels, depth; /* rows, columns of the gathered matrix                                   */
     int64_t steps;         /* depth in steps of AMX_DEPTH                                            */
     int64_t block, blocks; /* rows gathered together                                                 */
+    int64_t part;          /* steps of them gathered together                                        */
     size_t a_at, b_at;     /* of the gathered (by panel; of its first pixel in a band) and of the packed matrix */
 } gd__amx_phase;
 
@@ -32,6 +37,7 @@ typedef struct gd__amx {
     const gd__amx_kernels *kernels;
     gd_dnnl_conv shape;
     int threads;
+    int bytes, halves; /* of an operand's number: its bytes, and how many bf16 it is multiplied as */
     bool by_panel;    /* few pixels: threads share panels of weights, which they pack themselves */
     bool by_band;     /* tiles are rows of pixels as they lie, in bands of rows with their padding */
     gd__amx_map band; /* of those rows: r is 1, s the whole of a row                               */
@@ -51,6 +57,6 @@ bool gd__amx_plan(const gd_dnnl_conv *c, int threads, gd__amx *out);
 /* Whether it is expected to be faster than oneDNN, by rules measured with tests/bench/ops.c. */
 bool gd__amx_pays(const gd__amx *x);
 /* a, b, out as gd_dnnl_op_run. */
-void gd__amx_run(const gd__amx *x, const uint16_t *a, const uint16_t *b, void *out, char *scratch);
+void gd__amx_run(const gd__amx *x, const void *a, const void *b, void *out, char *scratch);
 
 #endif

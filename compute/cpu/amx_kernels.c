@@ -45,10 +45,56 @@ static inline void copy(uint16_t *to, const uint16_t *from, int64_t n) {
     if (n > 0) _mm512_mask_storeu_epi16(to, first_of(n), _mm512_maskz_loadu_epi16(first_of(n), from));
 }
 
+/* What 16 numbers miss as bf16. */
+static inline __m512 missing(__m512 x, __m256i high) {
+    return _mm512_sub_ps(x, _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(high), 16)));
+}
+
+static inline void halves_of(__m512 a, __m512 b, __m512i *high, __m512i *low) {
+    *high = (__m512i)_mm512_cvtne2ps_pbh(b, a);
+    *low = (__m512i)_mm512_cvtne2ps_pbh(missing(b, _mm512_extracti64x4_epi64(*high, 1)),
+                                        missing(a, _mm512_castsi512_si256(*high)));
+}
+
+static inline void copy_halves(uint16_t *high, uint16_t *low, const float *from, int64_t n) {
+    __m512i h, l;
+    for (; n >= 32; n -= 32, high += 32, low += 32, from += 32) {
+        halves_of(_mm512_loadu_ps(from), _mm512_loadu_ps(from + 16), &h, &l);
+        _mm512_storeu_si512(high, h);
+        _mm512_storeu_si512(low, l);
+    }
+    if (n <= 0) return;
+    __mmask32 mask = first_of(n);
+    __mmask16 second = (__mmask16)(mask >> 16);
+    halves_of(_mm512_maskz_loadu_ps((__mmask16)mask, from), _mm512_maskz_loadu_ps(second, second ? from + 16 : from),
+              &h, &l);
+    _mm512_mask_storeu_epi16(high, mask, h);
+    _mm512_mask_storeu_epi16(low, mask, l);
+}
+
+static void split(const float *x, int64_t n, int64_t room, uint16_t *high, uint16_t *low) {
+    copy_halves(high, low, x, n);
+    zero(high + n, room - n);
+    zero(low + n, room - n);
+}
+
 static inline int64_t clamp(int64_t x, int64_t low, int64_t high) { return x < low ? low : x > high ? high : x; }
 
-static inline void gather_pixel(const gd__amx_map *m, const uint16_t *image, int64_t i, int64_t j, int64_t low,
-                                int64_t high, uint16_t *out) {
+/* Below, rest 0: x is bf16. */
+
+static inline void zero_both(uint16_t *to, int64_t n, int64_t rest) {
+    zero(to, n);
+    if (rest) zero(to + rest, n);
+}
+
+static inline void copy_any(uint16_t *to, const void *x, int64_t at, int64_t n, int64_t rest) {
+    if (rest) copy_halves(to, to + rest, (const float *)x + at, n);
+    else copy(to, (const uint16_t *)x + at, n);
+}
+
+static inline __attribute__((always_inline)) void gather_pixel(const gd__amx_map *m, const void *x, int64_t image,
+                                                               int64_t i, int64_t j, int64_t low, int64_t high,
+                                                               uint16_t *out, int64_t rest) {
     if (!m->s) return; /* a phase without taps */
     int64_t run = m->s * m->c, top = i * m->step + m->top, left = j * m->step + m->left;
     int64_t from = left < 0 ? -left * m->c : 0, to = m->w - left < m->s ? (m->w - left) * m->c : run;
@@ -56,26 +102,38 @@ static inline void gather_pixel(const gd__amx_map *m, const uint16_t *image, int
         int64_t a = low > r * run ? low - r * run : 0, b = high - r * run < run ? high - r * run : run;
         bool inside = top + r >= 0 && top + r < m->h;
         int64_t a1 = inside ? clamp(from, a, b) : b, b1 = inside ? clamp(to, a1, b) : b;
-        zero(out, a1 - a);
-        if (b1 > a1) copy(out + (a1 - a), image + ((top + r) * m->w + left) * m->c + a1, b1 - a1);
-        zero(out + (b1 - a), b - b1);
+        zero_both(out, a1 - a, rest);
+        if (b1 > a1) copy_any(out + (a1 - a), x, image + ((top + r) * m->w + left) * m->c + a1, b1 - a1, rest);
+        zero_both(out + (b1 - a), b - b1, rest);
         out += b - a;
     }
 }
 
-static void gather(const gd__amx_map *m, const uint16_t *x, int64_t first, int64_t count, int64_t low, int64_t high,
-                   uint16_t *out, int64_t pitch) {
+static inline __attribute__((always_inline)) void gather_any(const gd__amx_map *m, const void *x, int64_t first,
+                                                             int64_t count, int64_t low, int64_t high, uint16_t *out,
+                                                             int64_t pitch, int64_t rest) {
     int64_t image = first / (m->p * m->q), i = first / m->q % m->p, j = first % m->q;
-    int64_t columns = high - low, rest = (AMX_DEPTH - columns % AMX_DEPTH) % AMX_DEPTH;
+    int64_t columns = high - low, tail = (AMX_DEPTH - columns % AMX_DEPTH) % AMX_DEPTH;
     for (int64_t n = 0; n < count; n++, out += pitch) {
-        gather_pixel(m, x + image * m->h * m->w * m->c, i, j, low, high, out);
-        zero(out + columns, rest);
+        gather_pixel(m, x, image * m->h * m->w * m->c, i, j, low, high, out, rest);
+        zero_both(out + columns, tail, rest);
         if (++j < m->q) continue;
         j = 0;
         if (++i < m->p) continue;
         i = 0;
         image++;
     }
+}
+
+static void gather(const gd__amx_map *m, const void *x, int64_t first, int64_t count, int64_t low, int64_t high,
+                   uint16_t *out, int64_t pitch, int64_t rest) {
+    (void)rest;
+    gather_any(m, x, first, count, low, high, out, pitch, 0);
+}
+
+static void gather_halves(const gd__amx_map *m, const void *x, int64_t first, int64_t count, int64_t low, int64_t high,
+                          uint16_t *out, int64_t pitch, int64_t rest) {
+    gather_any(m, x, first, count, low, high, out, pitch, rest);
 }
 
 /* ---- packing ---- */
@@ -175,27 +233,65 @@ static inline void whole_run(const gd__amx_tiles *a, const gd__amx_tiles *b, int
     }
 }
 
-/* Tiles 1 to 3 as far as they exist. */
-static inline void part_run(const gd__amx_tiles *a, const gd__amx_tiles *b, int64_t run, int64_t steps, bool tall,
-                            bool wide) {
+/* The same of halves. What is small goes first; each tile of halves is read once. */
+static inline void whole_run_of_halves(const gd__amx_tiles *a, const gd__amx_tiles *b, int64_t run, int64_t steps) {
     const char *left = a->at + (size_t)run * a->jump, *right = b->at + (size_t)run * b->jump;
-    for (int64_t i = 0; i < steps; i++, left += a->step, right += b->step) {
-        _tile_loadd(6, right, b->pitch);
-        _tile_loadd(4, left, a->pitch);
+    size_t pitch = a->pitch, step = a->step, next = a->next, low = a->low;
+    size_t b_pitch = b->pitch, b_step = b->step, b_next = b->next, b_low = b->low;
+    for (int64_t i = 0; i < steps; i++, left += step, right += b_step) {
+        _tile_loadd(6, right + b_low, b_pitch);
+        _tile_loadd(4, left, pitch);
         _tile_dpbf16ps(0, 4, 6);
-        if (wide) {
-            _tile_loadd(7, right + b->next, b->pitch);
-            _tile_dpbf16ps(1, 4, 7);
-        }
-        if (!tall) continue;
-        _tile_loadd(5, left + a->next, a->pitch);
+        _tile_loadd(7, right + b_low + b_next, b_pitch);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, left + next, pitch);
         _tile_dpbf16ps(2, 5, 6);
-        if (wide) _tile_dpbf16ps(3, 5, 7);
+        _tile_dpbf16ps(3, 5, 7);
+        _tile_loadd(6, right, b_pitch);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_loadd(7, right + b_next, b_pitch);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        _tile_loadd(4, left + low, pitch);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_loadd(5, left + next + low, pitch);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
     }
 }
 
-static void product(const gd__amx_tiles *a, const gd__amx_tiles *b, int64_t runs, int64_t steps, bool tall, bool wide,
-                    bool add, float *c) {
+/* One step of the tiles of A in 4 and of B in 6, and of those beside them. */
+static inline void part_step(const gd__amx_tiles *a, const gd__amx_tiles *b, const char *left, const char *right,
+                             bool tall, bool wide) {
+    _tile_loadd(6, right, b->pitch);
+    _tile_loadd(4, left, a->pitch);
+    _tile_dpbf16ps(0, 4, 6);
+    if (wide) {
+        _tile_loadd(7, right + b->next, b->pitch);
+        _tile_dpbf16ps(1, 4, 7);
+    }
+    if (!tall) return;
+    _tile_loadd(5, left + a->next, a->pitch);
+    _tile_dpbf16ps(2, 5, 6);
+    if (wide) _tile_dpbf16ps(3, 5, 7);
+}
+
+/* Tiles 1 to 3 as far as they exist. */
+static inline void part_run(const gd__amx_tiles *a, const gd__amx_tiles *b, int64_t run, int64_t steps, bool tall,
+                            bool wide, bool halves) {
+    const char *left = a->at + (size_t)run * a->jump, *right = b->at + (size_t)run * b->jump;
+    for (int64_t i = 0; i < steps; i++, left += a->step, right += b->step) {
+        if (halves) part_step(a, b, left, right + b->low, tall, wide);
+        part_step(a, b, left, right, tall, wide);
+        if (halves) part_step(a, b, left + a->low, right, tall, wide);
+    }
+}
+
+static inline __attribute__((always_inline)) void product_any(const gd__amx_tiles *a, const gd__amx_tiles *b,
+                                                              int64_t runs, int64_t steps, bool tall, bool wide,
+                                                              bool add, float *c, bool halves) {
     float *lower = c + AMX_ROWS * AMX_WIDE;
     BARRIER();
     if (add) {
@@ -210,13 +306,24 @@ static void product(const gd__amx_tiles *a, const gd__amx_tiles *b, int64_t runs
         _tile_zero(3);
     }
     for (int64_t run = 0; run < runs; run++)
-        if (tall && wide) whole_run(a, b, run, steps);
-        else part_run(a, b, run, steps, tall, wide);
+        if (!tall || !wide) part_run(a, b, run, steps, tall, wide, halves);
+        else if (halves) whole_run_of_halves(a, b, run, steps);
+        else whole_run(a, b, run, steps);
     _tile_stored(0, c, TILE_BYTES);
     if (wide) _tile_stored(1, c + AMX_ROWS, TILE_BYTES);
     if (tall) _tile_stored(2, lower, TILE_BYTES);
     if (tall && wide) _tile_stored(3, lower + AMX_ROWS, TILE_BYTES);
     BARRIER();
+}
+
+static void product(const gd__amx_tiles *a, const gd__amx_tiles *b, int64_t runs, int64_t steps, bool tall, bool wide,
+                    bool add, float *c) {
+    product_any(a, b, runs, steps, tall, wide, add, c, false);
+}
+
+static void product_of_halves(const gd__amx_tiles *a, const gd__amx_tiles *b, int64_t runs, int64_t steps, bool tall,
+                              bool wide, bool add, float *c) {
+    product_any(a, b, runs, steps, tall, wide, add, c, true);
 }
 
 static void put(const float *c, int64_t rows, int64_t columns, const int64_t *at, bool bf16, void *out) {
@@ -231,7 +338,17 @@ static void put(const float *c, int64_t rows, int64_t columns, const int64_t *at
     }
 }
 
-static const gd__amx_kernels kernels = {enter, leave, gather, pack, pack_across, turn, product, put};
+static const gd__amx_kernels kernels = {
+    .enter = enter,
+    .leave = leave,
+    .gather = {gather, gather_halves},
+    .split = split,
+    .pack = pack,
+    .pack_across = pack_across,
+    .turn = turn,
+    .product = {product, product_of_halves},
+    .put = put,
+};
 #if defined(__clang__)
 #pragma clang attribute pop
 #else

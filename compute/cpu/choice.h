@@ -6,7 +6,8 @@
  *           threads and ranks
  *   timed   all that take the shape are run a few times, the fastest is kept: what this machine and number of
  *           threads do best, and two starts may choose differently
- *   direct  the rule without those that add before they multiply (Winograd): every product of the sum is taken
+ *   direct  the rule without those that add before they multiply (Winograd) and those that leave out a part of each product (f32 as
+ *           halves on matrix tiles): every product of the sum is taken
  * Choices from elsewhere are imported before programs are made and hold in every mode: rank 0's on all ranks, those
  * of a run's record when it goes on, a file by which two runs are to agree.
  *

@@ -124,7 +124,10 @@ static gd_status plan_amx(gd__conv *x, gd_dnnl *d, bool *taken) {
     *taken = gd__amx_plan(&x->shape, x->threads, &x->amx);
     if (!*taken) return GD_OK;
     x->kind_bytes = x->amx.scratch_bytes;
-    snprintf(x->text, sizeof x->text, "amx%s", x->amx.by_panel ? " by panel" : x->amx.by_band ? " by band" : "");
+    snprintf(x->text, sizeof x->text, "amx%s%s", x->amx.halves > 1 ? " of halves" : "",
+             x->amx.by_panel  ? " by panel"
+             : x->amx.by_band ? " by band"
+                              : "");
     return GD_OK;
 }
 
@@ -148,10 +151,11 @@ static gd_status run_plain(const gd__conv *x, const void *a, const void *b, void
 
 /* ---- table ---- */
 
-enum { PLAIN = 6 };
+enum { PLAIN = 7 };
 
 const gd__conv_kind gd__conv_kinds[] = {
     {"amx", GD__OF_BF16, false, plan_amx, run_amx},
+    {"amx-halves", GD__OF_F32, true, plan_amx, run_amx},
     {"products", GD__OF_F32, false, plan_small, run_small},
     {"winograd", GD__OF_F32, true, plan_wino, run_wino}, /* with the tile that suits most maps of the size */
     {"thin", GD__OF_F32, false, plan_thin, run_thin},

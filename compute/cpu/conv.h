@@ -14,7 +14,7 @@ typedef struct gd__conv gd__conv;
 typedef struct gd__conv_kind {
     const char *name; /* in files of choices: one word                                              */
     enum { GD__OF_F32, GD__OF_BF16, GD__OF_BOTH } operands; /* that it takes as they are              */
-    bool transforms;  /* adds before it multiplies (Winograd): not for GD_CHOICE_DIRECT              */
+    bool transforms;  /* does not take the products of the sum as they are (Winograd, halves): not for GD_CHOICE_DIRECT */
     /* Plans x->shape on x->threads. *taken false: it cannot, and left nothing in x. Errors: NOMEM, INTERNAL. */
     gd_status (*plan)(gd__conv *x, gd_dnnl *d, bool *taken);
     gd_status (*run)(const gd__conv *x, const void *a, const void *b, void *out, char *scratch);

@@ -7,17 +7,22 @@
 #include <string.h>
 
 #include "cases.h"
+#include "compute/cpu/choice.h"
 
 typedef struct column {
     const char *executor, *dtype;
     gd_precision precision;
+    gd_choice_mode kernels; /* of convolutions */
     bool heavy_only;
-    double limit; /* f32: a few roundings of sums of up to some hundred terms; bf16: of operands */
+    double
+        limit; /* f32: a few roundings of sums of up to some hundred terms; rule: and what compute_conv_parity allows of halves; bf16:
+                     of operands */
 } column;
 static const column columns[] = {
-    {"ref", "bf16", GD_PRECISION_BF16, true, 1.5e-2},
-    {"cpu", "f32", GD_PRECISION_F32, false, 4e-6},
-    {"cpu", "bf16", GD_PRECISION_BF16, true, 1.5e-2},
+    {"ref", "bf16", GD_PRECISION_BF16, GD_CHOICE_RULE, true, 1.5e-2},
+    {"cpu", "f32", GD_PRECISION_F32, GD_CHOICE_DIRECT, false, 4e-6},
+    {"cpu", "rule", GD_PRECISION_F32, GD_CHOICE_RULE, true, 2e-5},
+    {"cpu", "bf16", GD_PRECISION_BF16, GD_CHOICE_RULE, true, 1.5e-2},
 };
 
 static gd_graph *build(const ops_case *c, int *n_out, gd_output out[3]) {
@@ -87,6 +92,7 @@ static bool row(const ops_case *c, const column *k, const ops_prog *ref, uint64_
         printf("%-28s no executor %s FAIL\n", c->name, k->executor);
         return false;
     }
+    gd_choice_set_mode(k->kernels);
     ops_prog p = evaluate(c, x, k->precision, seed);
     double error = compare(&p, ref, compared);
     ops_free(&p);
@@ -168,6 +174,7 @@ static ops_prog evaluate_net(const net *t, const gd_executor *x, gd_precision pr
 static int check_nets(int argc, char **argv, uint64_t seed, int *compared) {
     const double limit = 1e-5;
     int failed = 0;
+    gd_choice_set_mode(GD_CHOICE_RULE);
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
         if (argc > 1 && strncmp(nets[i].name, argv[1], strlen(argv[1])) != 0) continue;
         ops_prog ref = evaluate_net(&nets[i], gd_executor_ref(), GD_PRECISION_F32, seed);
