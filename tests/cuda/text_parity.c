@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "../ops/cases.h"
+#include "compute/cpu/choice.h"
 #include "shim.h"
 #include "text_executor.h"
 
@@ -183,6 +184,7 @@ static double evaluate(job *j, uint64_t seed, bool *same) {
 
 int main(int argc, char **argv) {
     uint64_t seed = ops_seed(argc, argv);
+    gd_choice_set_mode(GD_CHOICE_DIRECT); /* convolutions are those of cpu: every product as it is */
     int n, failed = 0;
     const ops_case *list = ops_cases(&n);
     for (int i = 0; i < n; i++)

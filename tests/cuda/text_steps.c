@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compute/cpu/choice.h"
 #include "families.h"
 #include "shim.h"
 #include "steps.h"
@@ -94,6 +95,7 @@ static bool evaluate(job *j) {
 
 int main(int argc, char **argv) {
     int n, failed = 0;
+    gd_choice_set_mode(GD_CHOICE_DIRECT); /* convolutions are those of cpu: every product as it is */
     const family *list = families(&n);
     for (int i = 0; i < n; i++)
         if (argc < 2 || !strcmp(list[i].name, argv[1])) add_family(&list[i]);
