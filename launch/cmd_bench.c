@@ -31,7 +31,8 @@ static const gd_option table[] = {
     {"threads", GD_OPT_INT, offsetof(bench_options, threads), "N",
      "scaling: of each rank (default: cores over the most ranks)"},
     {"rounds", GD_OPT_INT, offsetof(bench_options, rounds), "N",
-     "scaling: so many times all of them in turns; the round with the median efficiency is shown (default 1)"},
+     "scaling: so many times all of them in turns; the round with the median efficiency is shown, and the efficiency of "
+     "the fastest ones (default 1)"},
     {"launcher", GD_OPT_TEXT, offsetof(bench_options, launcher), "COMMAND",
      "scaling: what starts the ranks (default: \"mpirun --oversubscribe\")"},
     {"json", GD_OPT_FLAG, offsetof(bench_options, json), NULL, "one JSON object"},
@@ -268,5 +269,6 @@ const gd_command gd_command_bench = {
     .option_count = sizeof table / sizeof *table,
     .min_args = 1,
     .max_args = 1,
+    .ranks = true,
     .run = run,
 };

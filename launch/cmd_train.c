@@ -460,5 +460,6 @@ const gd_command gd_command_train = {
     .option_count = sizeof options / sizeof *options,
     .min_args = 1,
     .max_args = 1,
+    .ranks = true,
     .run = run,
 };

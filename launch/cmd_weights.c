@@ -172,7 +172,6 @@ static gd_status make_state(import *m) {
     c->run_id = m->recipe->name;
     gd_train_hooks none = {0};
     GD_TRY(gd_session_begin(&m->comm, &m->layout));
-    if (gd_comm_size(m->comm) > 1) GD_FAIL(USAGE, "gandist import: one process does it; start it without mpirun");
     return gd_trainer_new(m->comm, c, m->data, &none, &m->trainer);
 }
 

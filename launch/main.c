@@ -53,6 +53,12 @@ static gd_status unknown_command(const char *word) {
             near ? "; did you mean '" : "", near ? near : "", near ? "'?" : "");
 }
 
+static bool asks_for_help(int argc, char **argv) {
+    for (int i = 0; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return true;
+    return false;
+}
+
 static gd_status dispatch(int argc, char **argv) {
     GD_TRY(gd_log_configure(getenv("GANDIST_LOG")));
     if (argc < 2 || !strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
@@ -66,6 +72,7 @@ static gd_status dispatch(int argc, char **argv) {
     }
     const gd_command *c = find_command(argv[1]);
     if (c && c != &gd_command_train) gd_session_block_signals(false);
+    if (c && !c->ranks && !asks_for_help(argc - 2, argv + 2)) GD_TRY(gd_session_check_one(c->name));
     if (c) return c->run(argc - 2, argv + 2);
     if (argv[1][0] != '-' && !looks_like_recipe(argv[1])) return unknown_command(argv[1]);
     return gd_command_train.run(argc - 1, argv + 1);

@@ -39,6 +39,7 @@ typedef struct gd_command {
     const gd_option *options;
     int option_count;
     int min_args, max_args; /* plain arguments                       */
+    bool ranks;             /* for any number of ranks; else one process does it */
     gd_status (*run)(int argc, char **argv);
 } gd_command;
 

@@ -191,6 +191,18 @@ static gd_status check_alone(const gd_comm *c) {
     return GD_OK;
 }
 
+/* The first says so; were another one to end before it, the launcher might end it unheard. */
+gd_status gd_session_check_one(const char *command) {
+    const struct launcher *l = launcher_here();
+    if (!l || number_in(l->size) < 2) return GD_OK;
+    said_by_first = number_in(l->rank) != 0;
+    if (said_by_first) usleep(500000);
+    GD_FAIL(USAGE,
+            "gandist %s: one process does it, and this is one of %lld that %s started; start it by itself (in a script "
+            "that only one of them runs: without %s in its environment)",
+            command, (long long)number_in(l->size), l->name, l->size);
+}
+
 gd_status gd_session_begin(gd_comm **comm, gd_layout *layout) {
     if (!the_comm) GD_TRY(gd_comm_launched() ? gd_comm_mpi(&the_comm) : gd_comm_self(&the_comm));
     if (gd_comm_size(the_comm) > 1) gd_log_set_rank(gd_comm_rank(the_comm));

@@ -29,6 +29,8 @@ typedef struct gd_layout {      /* how ranks share this host's cores */
  * Collective. *comm: owner: the session. Errors: MPI (also: started N times, and none knows of the others),
  * UNSUP (hosts have different builds). */
 GD_CHECKED gd_status gd_session_begin(gd_comm **comm, gd_layout *layout);
+/* USAGE where a launcher started several processes, before they do what one of them is for. */
+GD_CHECKED gd_status gd_session_check_one(const char *command);
 /* Whether this process prints this error, its thread's last: rank 0, or a rank that failed and could tell nobody. */
 bool gd_session_speaks(gd_status st);
 /* On other ranks than 0: half a second, once. An error that all ranks have is then told by rank 0 alone. */

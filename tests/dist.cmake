@@ -22,6 +22,7 @@ foreach(name alloc cost)
 endforeach()
 gandist_add_test(NAME dist.zero SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/dist_zero.c LINK gandist::dist MPI::MPI_C RANKS 1 2 3 4 TIMEOUT 300
   LABELS default dist)
+gandist_add_script_test(NAME cli.alone SCRIPT cli/alone.sh PROCESSORS 2)
 gandist_add_script_test(NAME cli.zero SCRIPT cli/zero.sh PROCESSORS 2)
 gandist_add_test(NAME dist.hangs SOURCES ${CMAKE_CURRENT_LIST_DIR}/dist/hangs.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4 TIMEOUT 300 LABELS default dist)
 gandist_add_script_test(NAME cli.exit_codes SCRIPT cli/exit_codes.sh PROCESSORS 2 TIMEOUT 300)
