@@ -12,7 +12,7 @@ record_in() { mkdir -p "$2" && cp "$1" "$2/kernels.txt"; }
 run 0 g "${job[@]}" --out ruled; lacks "kernels:"
 is_file ruled/kernels.txt
 equal "$(grep -c ' timed' ruled/kernels.txt)" 0 "choices by time in a run by the rule"
-checks=$((checks + 1)); grep -q ' winograd rule$' ruled/kernels.txt || fail "the rule takes no Winograd: $(cat ruled/kernels.txt)"
+checks=$((checks + 1)); grep -Eq ' (winograd|amx-halves) rule$' ruled/kernels.txt || fail "the rule takes neither Winograd nor halves: $(cat ruled/kernels.txt)"
 equal "$(ls cache 2>/dev/null)" "" "a cache without timing"
 
 # Timed: said once, recorded, kept for the next start.
@@ -55,7 +55,7 @@ equal "$(grep '/f32 ' half.txt | grep -vxFf half/kernels.txt)" "" "choices that 
 
 # Without Winograd: another result, by products alone.
 run 0 g "${job[@]}" --out direct --set numerics.kernels=direct; lacks "kernels:"
-equal "$(grep -c ' winograd' direct/kernels.txt)" 0 "Winograd in a direct run"
+equal "$(grep -Ec ' (winograd|amx-halves)' direct/kernels.txt)" 0 "Winograd or halves in a direct run"
 checks=$((checks + 1)); [ "$(hash_of direct)" != "$(hash_of ruled)" ] || fail "direct changes nothing"
 run 65 g "${job[@]}" --out ruled --set numerics.kernels=direct --set train.steps=14
 says "ruled/kernels.txt: line "; says "numerics.kernels is direct"
@@ -63,7 +63,7 @@ rm ruled/kernels.txt
 run 65 g "${job[@]}" --out ruled --set numerics.kernels=direct --set train.steps=14; says "numerics.kernels: rule -> direct"
 
 # A damaged record is no record; without it choices are made anew.
-sed -i 's/winograd/onednn/' whole/kernels.txt
+sed -Ei 's/winograd|amx-halves/onednn/' whole/kernels.txt
 run 65 g "${job[@]}" "${timed[@]}" --out whole --set train.steps=14; says "whole/kernels.txt: "; says "damaged"; says "remove it"
 rm whole/kernels.txt
 run 0 g "${job[@]}" "${timed[@]}" --out whole --set train.steps=14; says " timed in "
