@@ -6,7 +6,7 @@
  *
  * What is a step. INPUT, PARAM and RESHAPE never are: they are memory of the caller or of another node.
  * Every other node is a step or a member of groups. An ALLREDUCE step puts its input where the result
- * belongs (often there already: then the pointers are equal); who runs the program adds up.
+ * belongs (often there already: then the pointers are equal); who runs the program adds up (gd_run_hooks.sum, or at a pause).
  *
  * A group (fuse.c forms them)
  * - has one iteration space. Every EW and BROADCAST member has it as its shape, every SUM member as
@@ -63,9 +63,21 @@ typedef struct gd_update {
     float rate, scale, decay, clip, eps, b1, rest1, b2, rest2, root2, alpha, rest, momentum;
     float average;            /* share of the moving average that is kept, where there is one           */
     double clip_norm;         /* with a norm: larger ones are scaled down to it; 0: none                */
+    const double *sums;       /* with a norm: n_sums sums of squares (gd_executor.squares) that it is made of, where g is a part
+                                 of the gradient; NULL: g is all of it                                  */
+    size_t n_sums;
 } gd_update;
 
 enum { GD_SQUARES_BLOCK = 4096 };
+
+/* An image pool, and the images that came just now; all on memory of the executor. */
+typedef struct gd_images {
+    size_t floats;            /* of an image                                                              */
+    size_t count, places;     /* images that came; that the pool holds                                    */
+    const float *made;
+    float *pool;
+} gd_images;
+enum { GD_IMAGE_PLACE = 1 << 30 };
 
 /* Batches of one part of a data set on their way to memory of the executor. A batch travels as one piece: gd_pick_bytes(count)
  * of picks, and behind them the samples, each height x width pixels. It arrives in one of several slots. */
@@ -102,6 +114,7 @@ struct gd_executor {
     gd_status (*copy)(void *state, void *to, const void *from, size_t bytes); /* within such memory */
     gd_status (*put)(void *to, const void *host, size_t bytes);   /* `host` may change from the return on */
     gd_status (*get)(void *host, const void *from, size_t bytes); /* waits until it is there             */
+    size_t pinned_bytes;      /* of the host's memory that these copies go through                        */
     /* Optional, with alloc, all or none. get_later: `get` in two halves; copies, in order with the steps, what take hands to
      * the host when it is there, after waiting if it must. host NULL: it is not wanted. Each ticket is taken once. */
     gd_status (*get_later)(const void *from, size_t bytes, void **ticket);
@@ -109,11 +122,23 @@ struct gd_executor {
     /* Of running statistics x on such memory, in order with the steps: what is not finite becomes what it was in `before`, and
      * average (NULL: none) keeps its share `decay` and takes the rest of x. *kept, a double of such memory: how many that were. */
     gd_status (*keep)(float *x, const float *before, float *average, size_t count, float decay, double *kept);
+    /* Sums of squares of x[first, last), a block each, to sums, as gd_square_sums (dist/optimizer.h) has them, bit for bit. In order
+     * with the steps. */
+    gd_status (*squares)(const float *x, size_t first, size_t last, double *sums);
+    /* Behind an update: average keeps its share `decay` and takes the rest of x, unless *norm (a double of such memory; NULL: none) is
+     * not finite. In order with the steps. */
+    gd_status (*average)(float *average, const float *x, size_t count, float decay, const double *norm);
     /* An update on such memory, in order with the steps. m: ADAM's alone; v: the other moment of ADAM, the one of RMSPROP and
      * MOMENTUM; average: NULL: none. norm: NULL: u->scale holds; else a double of such memory that gets the norm of g, which is
      * scaled as clip_norm says, and the update is not made where the norm is not finite, or, to a rule that squares, infinite:
      * all with the bits of dist/update.c. Then u->count is a multiple of 16. */
     gd_status (*update)(const gd_update *u, float *p, const float *g, float *m, float *v, float *average, double *norm);
+    /* Optional, both or none, with get_later: image pools, in order with the steps; the numbers may change from the return on.
+     * images_out: image which[i] of those that came, or, from GD_IMAGE_PLACE on, of a place, goes to out as image i, for i below n.
+     * images_in: image i of those that came goes to place[i], no two to the same, -1: nowhere; but not if it has a number that is not finite:
+     * then refused[i] is 1, else 0. */
+    gd_status (*images_out)(const gd_images *u, const int32_t *which, size_t n, float *out);
+    gd_status (*images_in)(const gd_images *u, const int32_t *place, float *refused);
     /* Optional, all or none, with alloc: batches that travel beside the steps. pin: memory of the host that they start from,
      * GD_PICK_ALIGN aligned. feed_new: *feed: owner: caller, feed_free. */
     gd_status (*room)(size_t *bytes); /* of alloc that are free now */

@@ -291,7 +291,9 @@ gd_status gd_instance_resume(gd_instance *i, gd_pause *pause) {
         i->serving = s >= 0 && is_collective(p, s);
         if (i->serving) {
             pause_at_collective(i, s, pause);
-            return GD_OK;
+            if (!i->hooks.sum) return GD_OK;
+            GD_TRY(i->hooks.sum(i->hooks.ctx, pause->data, pause->count));
+            i->serving = false;
         }
         GD_TRY(finish_step(i, s));
     }

@@ -94,7 +94,7 @@ typedef struct gd_run_args {
 typedef enum gd_pause_kind {
     GD_PAUSE_DONE,
     GD_PAUSE_PHASE,
-    GD_PAUSE_COLLECTIVE,
+    GD_PAUSE_COLLECTIVE, /* unless gd_run_hooks.sum serves it */
     GD_PAUSE_HELD,
     GD_PAUSE_CUT /* only to who captures a run: exec.h */
 } gd_pause_kind;
@@ -125,6 +125,9 @@ typedef struct gd_run_hooks {
     gd_status (*done)(void *ctx, int binding); /* this output is complete and not touched any more   */
     bool (*cuts)(void *ctx, int binding);      /* whether `done` acts on it at once; NULL: never. A run that is replayed is cut
                                                   there, and told of other outputs when its piece has been put on its way */
+    /* Puts the sum of what all shards have there in its place, in order with the steps, and the run goes on; NULL: it pauses
+     * with COLLECTIVE. A run that is replayed calls it once and does what it did each time.               */
+    gd_status (*sum)(void *ctx, float *data, int64_t count);
 } gd_run_hooks;
 void gd_instance_set_hooks(gd_instance *i, const gd_run_hooks *h); /* copied; NULL: none */
 

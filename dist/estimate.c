@@ -8,6 +8,15 @@ static size_t moment_floats(const gd_trainer *t, int g, int ranks) {
     return gd__largest_slice(t->group[g].count, t->config.shard_optimizer ? ranks : 1);
 }
 
+/* Rank 0 stands for all: it is made the one with the largest slice. */
+static void divide(gd_trainer *t, int ranks) {
+    gd__divide_arenas(t, ranks, 0);
+    for (int g = 0; g < GD_GROUP_COUNT; g++) {
+        t->group[g].first = 0;
+        t->group[g].last = moment_floats(t, g, ranks);
+    }
+}
+
 static void count_state(const gd_trainer *t, int ranks, gd_train_cost *out) {
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         size_t bytes = t->group[g].count * sizeof(float);
@@ -39,8 +48,18 @@ static size_t snapshot_bytes(const gd_trainer *t, size_t ranks) {
     return sum * sizeof(float) / ranks;
 }
 
+/* Of all programs of a rank: the largest arena, and the most floats that one sums over shards. */
+typedef struct room {
+    size_t arena, sums;
+} room;
+
+static void make_room(room *r, const gd_program_stats *s) {
+    if (s->arena_bytes > r->arena) r->arena = s->arena_bytes;
+    if (s->collective_bytes > r->sums) r->sums = s->collective_bytes;
+}
+
 /* Rank 0 also samples, on the memory of its first shard if that is large enough. */
-static gd_status count_sampler(const gd_trainer *t, size_t *arena, gd_train_cost *out) {
+static gd_status count_sampler(const gd_trainer *t, room *r, gd_train_cost *out) {
     size_t in, made;
     for (int d = 0; d < 2; d++) {
         gd_program *p;
@@ -48,7 +67,7 @@ static gd_status count_sampler(const gd_trainer *t, size_t *arena, gd_train_cost
         if (!p) continue;
         gd_program_stats s = gd_program_get_stats(p);
         gd_program_free(p);
-        if (s.arena_bytes > *arena) *arena = s.arena_bytes;
+        make_room(r, &s);
         out->activation_bytes += s.shared_bytes;
     }
     gd__sampler_room(t, &in, &made);
@@ -56,14 +75,15 @@ static gd_status count_sampler(const gd_trainer *t, size_t *arena, gd_train_cost
     return GD_OK;
 }
 
-/* Two pools' images, what the local shards make and get of them, and one gathered batch. */
-static size_t pool_bytes(const gd_trainer *t, size_t *gathered) {
+/* Two pools' images, what the local shards make and get of them, and, where they are turned on the host, one gathered batch. */
+static size_t pool_bytes(const gd_trainer *t, int ranks, size_t *gathered) {
     gd_shape image;
-    size_t pools = (size_t)gd_gan_pools(t->gan, &image), floats = (size_t)gd_shape_count(image);
+    size_t pools = (size_t)gd_gan_pools(t->gan, &image), bytes = (size_t)gd_shape_count(image) * sizeof(float);
     size_t batch = (size_t)t->config.gan.global_batch, local = (size_t)(t->local * t->n);
-    *gathered = pools * batch * floats * sizeof(float);
+    *gathered = pools * batch * bytes;
     if (!pools) return 0;
-    return (pools * ((size_t)t->config.pool_size + 2 * local) + batch + local) * floats * sizeof(float);
+    size_t images = pools * ((size_t)t->config.pool_size + 2 * local);
+    return (images + (gd__pools_are_there(t, ranks) ? 0 : batch + local)) * bytes;
 }
 
 /* Programs of one usual iteration: how often kind k runs; a penalty in every n-th counts for its share. */
@@ -76,7 +96,7 @@ static double times_of(const gd_trainer *t, const gd_plan_rules *rules, const gd
     return version == GD__PENALISED ? times / every : times * (every - 1) / every;
 }
 
-static gd_status count_programs(const gd_trainer *t, gd_train_cost *out) {
+static gd_status count_programs(const gd_trainer *t, int ranks, room *r, gd_train_cost *out) {
     gd_plan_rules rules = {.schedule = t->config.schedule,
                            .global_batch = t->config.gan.global_batch,
                            .penalty_every = t->config.gan.penalty.every,
@@ -85,7 +105,7 @@ static gd_status count_programs(const gd_trainer *t, gd_train_cost *out) {
     rules.schedule.alternate = 0;
     gd_counters usual = {.step = t->config.schedule.warmup_steps + 1}; /* no burst */
     gd_step_plan plan = gd_plan_make(&rules, &usual);
-    size_t arena = 0, gathered;
+    size_t gathered;
     for (int kv = 0; kv < GD_STEP_KIND_COUNT * GD__VERSIONS; kv++) {
         gd_step_kind k = (gd_step_kind)(kv / GD__VERSIONS);
         int version = kv % GD__VERSIONS;
@@ -95,33 +115,40 @@ static gd_status count_programs(const gd_trainer *t, gd_train_cost *out) {
         GD_TRY(gd__make_program(t, k, version, &p));
         gd_program_stats s = gd_program_get_stats(p);
         gd_program_free(p);
-        if (s.arena_bytes > arena) arena = s.arena_bytes;
+        make_room(r, &s);
         out->activation_bytes += s.shared_bytes;
         out->flops += s.flops * times * (double)t->local;
         out->collective_bytes += (size_t)((double)s.collective_bytes * times);
     }
-    out->loader_bytes += pool_bytes(t, &gathered);
+    out->loader_bytes += pool_bytes(t, ranks, &gathered);
     out->collective_bytes += gathered;
-    GD_TRY(count_sampler(t, &arena, out));
-    out->activation_bytes += arena * (size_t)t->local;
-    return GD_OK;
+    return count_sampler(t, r, out);
+}
+
+/* Batches ahead, the one in use, and each shard's copy. */
+static size_t batch_bytes(const gd_trainer *t) {
+    size_t sample = 0, ahead = (size_t)(t->config.loader_depth > 0 ? t->config.loader_depth : 2) + 1;
+    for (int p = 0; p < gd_dataset_parts(t->data); p++) sample += gd_sample_bytes(gd_dataset_shape(t->data, p));
+    if (t->config.executor->feed_new) ahead = 0; /* in pinned memory */
+    return (size_t)(t->n * t->local) * sample * (ahead + 1);
 }
 
 static gd_status estimate(gd_trainer *t, int ranks, gd_train_cost *out) {
+    room r = {0};
     GD_TRY(gd_gan_new(&t->config.gan, &t->gan));
     GD_TRY(gd__divide(t, ranks, 0));
     GD_TRY(gd__layout_state(t));
+    divide(t, ranks);
     count_state(t, ranks, out);
-    GD_TRY(count_programs(t, out));
-    /* Batches ahead, the one in use, and each shard's copy. */
-    size_t sample = 0;
-    for (int p = 0; p < gd_dataset_parts(t->data); p++) sample += gd_sample_bytes(gd_dataset_shape(t->data, p));
-    size_t batch = (size_t)(t->n * t->local) * sample;
-    size_t ahead = (size_t)(t->config.loader_depth > 0 ? t->config.loader_depth : 2) + 1;
-    out->loader_bytes += batch * (ahead + 1);
+    GD_TRY(count_programs(t, ranks, &r, out));
+    bool far = t->config.executor->alloc != NULL; /* then of sums alone there is room on the host, if they come there */
+    if (far && t->there && ranks > 1) r.sums = 0;
+    out->activation_bytes += (far ? r.sums : r.arena) * (size_t)t->local;
+    if (far) GD_TRY(gd__count_there(t, ranks, r.arena, &out->there));
+    out->loader_bytes += batch_bytes(t);
     out->snapshot_bytes = snapshot_bytes(t, (size_t)ranks);
     out->total_bytes = out->param_bytes + out->grad_bytes + out->optimizer_bytes + out->ema_bytes +
-                       out->activation_bytes + out->loader_bytes + out->snapshot_bytes;
+                       out->activation_bytes + out->loader_bytes + out->snapshot_bytes + out->there.pinned_bytes;
     return GD_OK;
 }
 

@@ -14,7 +14,7 @@ static size_t part_bytes(const gd_trainer *t, int part) {
     return (size_t)gd_dataset_part_count(t->data, part) * gd_sample_bytes(gd_dataset_whole_shape(t->data, part));
 }
 
-static size_t set_bytes(const gd_trainer *t) {
+size_t gd__set_bytes(const gd_trainer *t) {
     size_t bytes = 0;
     for (int p = 0; p < gd_dataset_parts(t->data); p++) bytes += part_bytes(t, p);
     return bytes;
@@ -28,32 +28,34 @@ static bool is_worth_it(const gd_trainer *t) {
     return !t->config.overfit_batch && draws >= (double)gd_dataset_part_count(t->data, 0);
 }
 
-/* Why the set does not come to this rank's device; "": it does. needed: of memory. */
-static gd_status look(const gd_trainer *t, size_t needed, char *why, size_t room) {
-    const gd_executor *x = t->config.executor;
+void gd__judge_set(const gd_trainer *t, size_t there, char *why, size_t room) {
     bool always = t->config.resident == GD_RESIDENT_ALWAYS;
     char set[32], have[32];
-    size_t there = 0;
+    size_t needed = gd__set_bytes(t);
     *why = '\0';
-    GD_TRY(x->room(&there));
     gd_text_bytes(needed, set, sizeof set);
     gd_text_bytes(there, have, sizeof have);
     for (int p = 0; p < gd_dataset_parts(t->data); p++)
         if (gd_dataset_part_count(t->data, p) > UINT32_MAX)
             snprintf(why, room, "it has more samples than can be numbered there");
-    if (*why) return GD_OK;
+    if (*why) return;
     if (needed > there / (always ? 1 : SHARE))
         snprintf(why, room, "it takes %s there, and %s are free%s", set, have,
                  always ? "" : ", of which it may take half");
     else if (!always && !is_worth_it(t)) snprintf(why, room, "fewer samples than it has are drawn");
+}
+
+static gd_status look(const gd_trainer *t, char *why, size_t room) {
+    size_t there = 0;
+    GD_TRY(t->config.executor->room(&there));
+    gd__judge_set(t, there, why, room);
     return GD_OK;
 }
 
 /* All ranks do the same. *keep: there seems to be room. */
 static gd_status agree(gd_trainer *t, bool *keep) {
     char why[160] = "";
-    size_t needed = set_bytes(t);
-    gd_status st = look(t, needed, why, sizeof why);
+    gd_status st = look(t, why, sizeof why);
     if (st == GD_OK && *why && t->config.resident == GD_RESIDENT_ALWAYS)
         st = gd_raise(GD_CONFIG, __FILE__, __LINE__,
                       "data.resident: the set cannot stay on the device: %s; use never, or auto", why);
@@ -135,7 +137,7 @@ gd_status gd__keep_set(gd_trainer *t) {
     if (!keep) return GD_OK;
     gd__label(t, GD_PHASE_DATA, -1);
     GD_TRY(gd_comm_agree(t->comm, send_all(t)));
-    gd_text_bytes(set_bytes(t), bytes, sizeof bytes);
+    gd_text_bytes(gd__set_bytes(t), bytes, sizeof bytes);
     if (gd_comm_rank(t->comm) == 0)
         GD_LOG(DIST, INFO, "the data set is on the device: %s, in %.1f s", bytes, gd__seconds() - since);
     return GD_OK;

@@ -83,6 +83,20 @@ gd_status gd__later_kept(gd_trainer *t, gd_group g) {
     return remember_bytes(t, l, t->buffer_kept, sizeof *t->buffer_kept);
 }
 
+/* ---- images of pools ---- */
+
+static gd_status read_refused(gd_trainer *t, const gd__late *l) {
+    GD_TRY(t->space.executor->take(l->ticket, t->pool_refused));
+    for (int64_t i = 0; i < t->config.gan.global_batch; i++)
+        if (t->pool_refused[i] > 0) t->now.skipped |= GD__NO_IMAGES;
+    return GD_OK;
+}
+
+gd_status gd__later_refused(gd_trainer *t) {
+    const gd__late l = {.read = read_refused, .group = GD_GROUP_D};
+    return remember_bytes(t, l, t->pool_refused, (size_t)t->config.gan.global_batch * sizeof *t->pool_refused);
+}
+
 /* ---- reading ---- */
 
 static gd_status read_one(gd_trainer *t, gd__late *l) {

@@ -104,3 +104,12 @@ void gd_square_sums(const float *x, size_t first, size_t last, double *out) {
         out[b] = square_sum(x + at, end - at);
     }
 }
+
+double gd_sum_blocks(const double *sum, size_t blocks) {
+    double lane[GD_SQUARES_LANES] = {0};
+    for (size_t b = 0; b < blocks; b += GD_SQUARES_LANES)
+        for (size_t i = 0; i < GD_SQUARES_LANES && b + i < blocks; i++) lane[i] += sum[b + i];
+    for (size_t half = GD_SQUARES_LANES / 2; half; half /= 2)
+        for (size_t i = 0; i < half; i++) lane[i] += lane[i + half];
+    return lane[0];
+}

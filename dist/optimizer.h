@@ -46,5 +46,8 @@ void gd_optimizer_update(const gd_optimizer_spec *s, int64_t step, int64_t updat
  * multiple of 16, first: of the block. out[b] is of block b, for those in the range alone. Uses OpenMP; each block has the same bits
  * on every number of threads. */
 void gd_square_sums(const float *x, size_t first, size_t last, double *out);
+/* Of all blocks: GD_SQUARES_LANES sums, each of every so manieth block in order, are added in a binary tree, lane i and i + half of them. */
+enum { GD_SQUARES_LANES = 256 };
+double gd_sum_blocks(const double *sum, size_t blocks);
 
 #endif

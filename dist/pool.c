@@ -29,7 +29,8 @@ void gd_pool_decide(const gd_pool_rules *r, uint64_t draw, int64_t before, int64
 
 static size_t shard_bytes(const gd_trainer *t) { return (size_t)t->n * t->pool_floats * sizeof(float); }
 
-static gd_status mirror_pools(gd_trainer *t) {
+/* What programs are bound to. */
+static gd_status mirror_shards(gd_trainer *t) {
     for (int p = 0; p < t->n_pools; p++)
         for (int64_t l = 0; l < t->local; l++) {
             GD_TRY(gd__space_mirror(&t->space, t->pool[p].made[l], shard_bytes(t)));
@@ -38,32 +39,47 @@ static gd_status mirror_pools(gd_trainer *t) {
     return GD_OK;
 }
 
+/* What a turn needs, beside the pools. */
+static bool take_memory(gd_trainer *t) {
+    size_t size = (size_t)t->config.pool_size, batch = (size_t)t->config.gan.global_batch;
+    size_t image = t->pool_floats * sizeof(float);
+    t->pool_give = calloc(batch, sizeof *t->pool_give);
+    t->pool_keep = calloc(size, sizeof *t->pool_keep);
+    if (t->pools_there) {
+        t->pool_to = calloc(batch, sizeof *t->pool_to);
+        t->pool_refused = gd__aligned(batch * sizeof *t->pool_refused);
+    } else {
+        t->pool_all = gd__aligned(batch * image);
+        t->pool_mine = gd__aligned((size_t)(t->local * t->n) * image);
+    }
+    return t->pool_give && t->pool_keep &&
+           (t->pools_there ? t->pool_to && t->pool_refused : t->pool_all && t->pool_mine);
+}
+
+static bool take_pool(const gd_trainer *t, gd__pool *k) {
+    bool ok = (k->image = gd__aligned((size_t)t->config.pool_size * t->pool_floats * sizeof(float))) &&
+              (k->made = calloc((size_t)t->local, sizeof *k->made)) &&
+              (k->given = calloc((size_t)t->local, sizeof *k->given));
+    for (int64_t l = 0; ok && l < t->local; l++)
+        ok = (k->made[l] = gd__aligned(shard_bytes(t))) && (k->given[l] = gd__aligned(shard_bytes(t)));
+    return ok;
+}
+
 gd_status gd__make_pools(gd_trainer *t) {
     gd_shape image;
     t->n_pools = gd_gan_pools(t->gan, &image);
     if (!t->n_pools) return GD_OK;
     if (t->config.pool_size < 1)
         GD_FAIL(CONFIG, "pool.size: %lld; expected at least 1", (long long)t->config.pool_size);
-    size_t size = (size_t)t->config.pool_size, batch = (size_t)t->config.gan.global_batch;
     t->pool_image = image;
     t->pool_floats = (size_t)gd_shape_count(image);
-    t->pool_give = calloc(batch, sizeof *t->pool_give);
-    t->pool_keep = calloc(size, sizeof *t->pool_keep);
-    t->pool_all = gd__aligned(batch * t->pool_floats * sizeof(float));
-    bool ok = t->pool_give && t->pool_keep && t->pool_all;
-    for (int p = 0; p < t->n_pools; p++) {
-        gd__pool *k = &t->pool[p];
-        ok = ok && (k->image = gd__aligned(size * t->pool_floats * sizeof(float))) &&
-             (k->made = calloc((size_t)t->local, sizeof *k->made)) &&
-             (k->given = calloc((size_t)t->local, sizeof *k->given));
-        for (int64_t l = 0; ok && l < t->local; l++)
-            ok = (k->made[l] = gd__aligned((size_t)t->n * t->pool_floats * sizeof(float))) &&
-                 (k->given[l] = gd__aligned((size_t)t->n * t->pool_floats * sizeof(float)));
-    }
-    t->pool_mine = gd__aligned((size_t)(t->local * t->n) * t->pool_floats * sizeof(float));
-    ok = ok && t->pool_mine;
-    if (!ok) GD_FAIL(NOMEM, "pool.size: no memory for %d pools of %zu images", t->n_pools, size);
-    return mirror_pools(t);
+    t->pools_there = gd__pools_are_there(t, gd_comm_size(t->comm));
+    bool ok = take_memory(t);
+    for (int p = 0; ok && p < t->n_pools; p++) ok = take_pool(t, &t->pool[p]);
+    if (!ok)
+        GD_FAIL(NOMEM, "pool.size: no memory for %d pools of %lld images", t->n_pools, (long long)t->config.pool_size);
+    GD_TRY(mirror_shards(t));
+    return t->pools_there ? gd__mirror_pools(t) : GD_OK;
 }
 
 void gd__free_pools(gd_trainer *t) {
@@ -75,6 +91,9 @@ void gd__free_pools(gd_trainer *t) {
         free(k->made);
         free(k->image);
     }
+    if (t->pool_came) gd__space_free(&t->space, t->pool_came);
+    free(t->pool_to);
+    free(t->pool_refused);
     free(t->pool_mine);
     free(t->pool_give);
     free(t->pool_keep);
@@ -132,8 +151,12 @@ gd_status gd__turn_pools(gd_trainer *t, int64_t draw) {
     double start = gd__seconds();
     for (int p = 0; p < t->n_pools; p++) {
         gd_pool_rules rules = {.seed = gd__seed(t), .pool = (uint32_t)p, .size = t->config.pool_size};
-        GD_TRY(gather(t, &t->pool[p]));
         gd_pool_decide(&rules, (uint64_t)draw, before, batch, t->pool_give, t->pool_keep);
+        if (t->pools_there) {
+            GD_TRY(gd__turn_there(t, &t->pool[p]));
+            continue;
+        }
+        GD_TRY(gather(t, &t->pool[p]));
         GD_TRY(turn_over(t, &t->pool[p]));
     }
     t->now.collective += gd__seconds() - start;

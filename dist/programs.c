@@ -277,20 +277,29 @@ static gd_status sort_bindings(const gd_trainer *t, gd__kind_programs *p, signed
 
 static gd_status let_overlap(gd_trainer *t, gd__kind_programs *p) {
     signed char *set = NULL;
-    bool early = !gd__space_is_far(&t->space) || t->there; /* else gradients are fetched when all are there */
-    p->trainer = t;
     gd_status st = sort_bindings(t, p, &set);
     if (st == GD_OK) st = see_buckets(t, p);
-    for (int64_t l = 0; l < t->local && st == GD_OK; l++) {
-        gd_run_hooks h = {.ctx = p,
-                          .between = between_steps,
-                          .done = early && l == t->local - 1 ? output_done : NULL,
-                          .cuts = output_begins};
-        gd_instance_set_hooks(p->instance[l], &h);
-        st = gd_instance_group(p->instance[l], set);
-    }
+    for (int64_t l = 0; l < t->local && st == GD_OK; l++) st = gd_instance_group(p->instance[l], set);
     free(set);
     return st;
+}
+
+static gd_status statistics_summed(void *programs, float *data, int64_t count) {
+    return gd__sum_statistics(((gd__kind_programs *)programs)->trainer, data, count);
+}
+
+static void set_hooks(gd_trainer *t, gd__kind_programs *p) {
+    bool early = !gd__space_is_far(&t->space) || t->there; /* else gradients are fetched when all are there */
+    p->trainer = t;
+    for (int64_t l = 0; l < t->local; l++) {
+        gd_run_hooks h = {.ctx = p, .sum = gd__sums_statistics(t) ? statistics_summed : NULL};
+        if (t->overlap) {
+            h.between = between_steps;
+            h.done = early && l == t->local - 1 ? output_done : NULL;
+            h.cuts = output_begins;
+        }
+        gd_instance_set_hooks(p->instance[l], &h);
+    }
 }
 
 /* Where the executor can. A profile is of steps, one by one. */
@@ -360,9 +369,10 @@ static gd_status make_memory(gd_trainer *t) {
     size_t metric_bytes = local * GD__METRICS_MAX * GD__UNIT * sizeof(float);
     bool far = gd__space_is_far(&t->space);
     t->metric_value = gd__aligned(metric_bytes);
-    if (far) t->staged = gd__aligned(local * t->staged_floats * sizeof(float));
+    bool pauses = far && !gd__sums_statistics(t);
+    if (pauses) t->staged = gd__aligned(local * t->staged_floats * sizeof(float));
     if (!t->memory || !t->pause || !t->part || !t->metric_value || !t->shard_value || !t->measured ||
-        (far && !t->staged))
+        (pauses && !t->staged))
         GD_FAIL(NOMEM, "%zu shards", local);
     GD_TRY(gd__space_mirror(&t->space, t->metric_value, metric_bytes));
     for (size_t l = 0; l < local; l++) {
@@ -383,6 +393,7 @@ static gd_status make_instances(gd_trainer *t) {
             GD_TRY(gd_instance_make_on(p->program, t->memory[l], &p->instance[l]));
             GD_TRY(bind(t, p->program, p->instance[l], l));
         }
+        set_hooks(t, p);
         if (t->overlap) GD_TRY(let_overlap(t, p));
         GD_TRY(let_replay(t, p));
     }

@@ -5,10 +5,11 @@
 
 #include "dist/trainer.h"
 
-void gd__divide_arenas(gd_trainer *t) {
-    int size = gd_comm_size(t->comm), rank = gd_comm_rank(t->comm);
+static size_t units_of(size_t floats) { return (floats + GD_SLICE_UNIT - 1) / GD_SLICE_UNIT; }
+
+void gd__divide_arenas(gd_trainer *t, int size, int rank) {
     t->sliced = t->config.shard_optimizer && size > 1;
-    t->resident = t->config.executor->update && !t->sliced;
+    t->resident = t->config.executor->update != NULL;
     t->there = t->resident && (size == 1 ? t->shards == 1 : !gd_train_exchanges(&t->config, size));
     for (int g = 0; g < GD_GROUP_COUNT; g++) {
         gd__arenas *a = &t->group[g];
@@ -26,9 +27,19 @@ size_t gd__largest_slice(size_t count, int ranks) {
     return largest;
 }
 
-/* ---- norms ---- */
+gd_status gd__make_borders(gd_trainer *t, gd__arenas *a) {
+    size_t ranks = (size_t)gd_comm_size(t->comm), last;
+    a->border = gd_arena_alloc(t->arena, 2 * (ranks + 1) * sizeof *a->border);
+    if (!a->border) GD_FAIL(NOMEM, "training state: no memory for slices of %zu ranks", ranks);
+    a->partial_border = a->border + ranks + 1;
+    for (size_t r = 0; r < ranks; r++) gd_slice_of(a->count, (int)r, (int)ranks, &a->border[r], &last);
+    a->border[ranks] = a->count;
+    for (size_t r = 0; r <= ranks; r++)
+        a->partial_border[r] = units_of(a->border[r]) * (sizeof *a->partial / sizeof(float));
+    return GD_OK;
+}
 
-static size_t units_of(size_t floats) { return (floats + GD_SLICE_UNIT - 1) / GD_SLICE_UNIT; }
+/* ---- norms ---- */
 
 size_t gd__partials(size_t count, int ranks, size_t *gathered) {
     size_t each = units_of(gd__largest_slice(count, ranks));
@@ -37,6 +48,7 @@ size_t gd__partials(size_t count, int ranks, size_t *gathered) {
 }
 
 gd_status gd__share_partials(gd_trainer *t, gd__arenas *a) {
+    if (t->there) return gd__share_there(t, a, a->partial, a->partial_border);
     int size = gd_comm_size(t->comm);
     size_t each = units_of(gd__largest_slice(a->count, size)), first, last;
     GD_TRY(gd_comm_allgather(t->comm, a->partial + a->first / GD_SLICE_UNIT, each * sizeof(double), a->gathered));
@@ -50,13 +62,18 @@ gd_status gd__share_partials(gd_trainer *t, gd__arenas *a) {
 
 /* ---- parameters ---- */
 
-gd_status gd__share_params(gd__arenas *a) {
+gd_status gd__share_params(gd_trainer *t, gd__arenas *a) {
+    if (t->there) return gd__share_there(t, a, a->param, a->border);
     const float *all;
+    size_t before = a->first * sizeof *all, behind = (a->count - a->last) * sizeof *all;
+    if (t->resident) GD_TRY(gd__space_get(&t->space, a->param + a->first, (a->last - a->first) * sizeof *all));
     GD_TRY(gd_reducer_gather(a->reducer, a->param + a->first, &all));
-    memcpy(a->param, all, a->first * sizeof *all);
-    memcpy(a->param + a->last, all + a->last, (a->count - a->last) * sizeof *all);
+    memcpy(a->param, all, before);
+    memcpy(a->param + a->last, all + a->last, behind);
     gd_reducer_release(a->reducer);
-    return GD_OK;
+    if (!t->resident) return GD_OK;
+    GD_TRY(gd__space_put(&t->space, a->param, before));
+    return gd__space_put(&t->space, a->param + a->last, behind);
 }
 
 /* ---- moments, for checkpoints and the state hash ---- */

@@ -75,7 +75,7 @@ static gd_status allocate_group(gd_trainer *t, gd_group g) {
         ok = (a->moment[m] = gd__aligned((a->last - a->first) * sizeof(float)));
     if (ok && has_ema(t, g)) ok = (a->ema = gd__aligned(bytes));
     if (!ok) GD_FAIL(NOMEM, "training state: no memory for %zu parameters and their optimiser", a->count);
-    return GD_OK;
+    return t->sliced ? gd__make_borders(t, a) : GD_OK;
 }
 
 static gd_status allocate_buffers(gd_trainer *t) {
@@ -94,6 +94,8 @@ static gd_status mirror_state(gd_trainer *t) {
         const gd__arenas *a = &t->group[g];
         GD_TRY(gd__space_mirror(&t->space, a->param, a->count * sizeof(float)));
         GD_TRY(gd__space_mirror(&t->space, a->norm, sizeof *a->norm));
+        if (t->there && t->sliced)
+            GD_TRY(gd__space_mirror(&t->space, a->partial, a->partial_border[gd_comm_size(t->comm)] * sizeof(float)));
         for (int64_t l = 0; l < t->local && !a->exchange; l++)
             GD_TRY(gd__space_mirror(&t->space, a->grad[l], a->count * sizeof(float)));
     }
@@ -109,7 +111,7 @@ static gd_status mirror_state(gd_trainer *t) {
 
 gd_status gd__allocate_state(gd_trainer *t) {
     gd_status st = GD_OK;
-    gd__divide_arenas(t);
+    gd__divide_arenas(t, gd_comm_size(t->comm), gd_comm_rank(t->comm));
     for (int g = 0; g < GD_GROUP_COUNT && st == GD_OK; g++) st = allocate_group(t, (gd_group)g);
     if (st == GD_OK) st = allocate_buffers(t);
     GD_TRY(gd_comm_agree(t->comm, st));
@@ -127,8 +129,8 @@ void gd__params_changed(gd_trainer *t) {
         t->group[g].changed = true;
         t->group[g].newer = false;
     }
-    t->buffer_changed = true;
-    t->buffer_newer = false;
+    t->buffer_changed = t->pool_changed = true;
+    t->buffer_newer = t->pool_newer = false;
 }
 
 gd_status gd__put_params(gd_trainer *t) {

@@ -66,6 +66,7 @@ gd_status gd_trainer_new(gd_comm *comm, const gd_train_config *c, const gd_datas
     st = gd_comm_agree(comm, st);
     if (st == GD_OK) st = gd__allocate_state(t);
     if (st == GD_OK) st = gd_comm_agree(comm, build(t));
+    if (st == GD_OK) st = gd__open_statistics(t);
     if (st == GD_OK) st = gd__keep_set(t);
     if (st == GD_OK) st = gd_comm_agree(comm, gd__open_loader(t));
     if (st == GD_OK) st = gd__hash_moments(t);

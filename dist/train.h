@@ -56,7 +56,7 @@ typedef struct gd_train_config {
     gd_precision precision;
     const gd_executor *executor;
     const gd_exchanges *exchanges; /* of the executor's device; NULL: gradients are summed on the host. Used where every rank has one
-                                    shard and updates by all of its gradients (gd_train_exchanges)  */
+                                    shard (gd_train_exchanges)                                      */
     double exchange_seconds;     /* in which a sum by them has to end; 0: 300                       */
     int loader_workers, loader_depth;
     gd_resident resident;
@@ -109,12 +109,27 @@ typedef struct gd_trainer gd_trainer;
 /* Why this training sums gradients on the host even where config.exchanges could do it; NULL: they are used. */
 const char *gd_train_exchanges(const gd_train_config *c, int ranks);
 
+/* What it takes of memory of an executor that is not the host's; without that all zero. What the device's own libraries take is
+ * not counted. */
+typedef struct gd_there_cost {
+    size_t param_bytes, grad_bytes, optimizer_bytes, ema_bytes;
+    size_t activation_bytes;     /* scratch, and what programs are told and tell, included          */
+    size_t data_bytes;           /* batches: on their way, and the one in use                       */
+    size_t set_bytes;            /* the data set, where it stays there                              */
+    size_t pool_bytes;
+    size_t total_bytes;
+    size_t free_bytes;           /* of the device, now                                              */
+    size_t pinned_bytes;         /* of the host, which copies start from and end in                 */
+} gd_there_cost;
+
 /* What a run would cost rank 0: filled without allocating training state (for --dry-run). Not collective. */
 typedef struct gd_train_cost {
     int64_t params[GD_GROUP_COUNT];
     size_t param_bytes, grad_bytes, optimizer_bytes, ema_bytes, activation_bytes, loader_bytes;
     size_t snapshot_bytes;       /* this rank's share of a checkpoint, written while training goes on */
-    size_t total_bytes;          /* of one rank, the process' own code and libraries not counted    */
+    size_t total_bytes;          /* of one rank on its host, pinned memory included, the process' own code and
+                                    libraries not                                                   */
+    gd_there_cost there;
     size_t reduce_bytes[GD_GROUP_COUNT];    /* all-reduced per update of that group                 */
     size_t collective_bytes;     /* of batch statistics per iteration                               */
     double flops;                /* one iteration, this rank                                        */

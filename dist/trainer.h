@@ -9,14 +9,15 @@
  *   kept.c      sets that stay there whole
  *   update.c    all-reduce, norms, optimiser, moving average: begun and ended, with programs in between
  *   resident.c  the optimiser, and what it works on, in memory of the executor
- *   exchanging.c  gradients that are summed there, too
+ *   exchanging.c  gradients, and batch statistics, that are summed there, too
  *   late.c      numbers from there, which the host reads when an iteration ends
  *   slices.c    the same where optimiser state is divided over the ranks
- *   pool.c      image pools        adaptive.c  how many D updates
+ *   pool.c      image pools; pool_there.c, in memory of the executor        adaptive.c  how many D updates
  *   control.c   what ranks tell each other after an iteration; replica check
  *   watching.c  watchers: looks at samples, and what follows
  *   train.c     the loop: plans, hooks        saving.c  checkpoints
- *   resume.c    loading, going back        sampler.c  pictures        estimate.c  what a run would cost */
+ *   resume.c    loading, going back        sampler.c  pictures
+ *   estimate.c  what a run would cost; estimate_there.c, of memory that is not the host's */
 #ifndef GANDIST_DIST_TRAINER_H
 #define GANDIST_DIST_TRAINER_H
 
@@ -51,6 +52,8 @@ typedef struct gd__arenas {
     float **grad;         /* per local shard; [0] is the sum after an update (of the slice) */
     double *partial;      /* sums of squares, one a block (GD_SLICE_UNIT)                */
     double *gathered;     /* sliced: those of all ranks                                  */
+    size_t *border;       /* sliced: ranks + 1 borders of all slices                     */
+    size_t *partial_border; /* of `partial`, in floats, of which a number has two        */
     double *norm;         /* there: one number                                           */
     bool pending;         /* an update has begun and not ended                           */
     bool summing;         /* there: a round of the exchange has begun and not ended      */
@@ -155,6 +158,7 @@ struct gd_trainer {
     gd_counters counters;
     gd_state state;       /* view of all of it, for checkpoints                          */
     uint64_t data_fingerprint;
+    gd_exchange *statistics; /* there: sums of batch statistics, which steps wait for; NULL: no program has any */
     bool resident;        /* parameters are updated where programs are: resident.c       */
     bool there;           /* resident, and so are the sums of gradients: they never come to the host */
     bool well;            /* whatever all ranks began they have ended: they end exchanges together */
@@ -176,6 +180,11 @@ struct gd_trainer {
     size_t pool_floats;
     int32_t *pool_give, *pool_keep;    /* decisions of one turn                          */
     float *pool_mine, *pool_all;       /* images that this rank, that all ranks made      */
+    bool pools_there;     /* pools live where programs are, and so: pool_there.c          */
+    int32_t *pool_to;     /* per image of the batch: its place, or -1                     */
+    float *pool_refused;  /* of a turn, per image: 1 where it was not finite              */
+    void *pool_came;      /* images that all ranks made, there                            */
+    bool pool_changed, pool_newer; /* as those of gd__arenas                             */
     gd_pause *pause;      /* per local shard                                             */
     const float **part;   /* scratch for sums over local shards                          */
     float *staged;        /* those sums on the host, where programs are not there        */
@@ -270,6 +279,7 @@ GD_CHECKED gd_status gd__later_metrics(gd_trainer *t, gd_group g, const gd_progr
 GD_CHECKED gd_status gd__later_round(gd_trainer *t, gd_group g);
 GD_CHECKED gd_status gd__later_norm(gd_trainer *t, gd_group g, double lr);
 GD_CHECKED gd_status gd__later_kept(gd_trainer *t, gd_group g); /* of running statistics */
+GD_CHECKED gd_status gd__later_refused(gd_trainer *t);          /* of images of a pool   */
 GD_CHECKED gd_status gd__take_late(gd_trainer *t);
 void gd__drop_late(gd_trainer *t);
 
@@ -285,14 +295,22 @@ GD_CHECKED gd_status gd__make_pools(gd_trainer *t);
 void gd__free_pools(gd_trainer *t);
 GD_CHECKED gd_status gd__turn_pools(gd_trainer *t, int64_t draw);
 
-/* slices.c. The slices of all arenas; before memory is allocated. */
-void gd__divide_arenas(gd_trainer *t);
+/* pool_there.c. Whether so many ranks have their pools where programs are; then: what they need there; the turn of one pool as
+ * pool_give and pool_keep have it (collective); the images, to the host. */
+bool gd__pools_are_there(const gd_trainer *t, int ranks);
+GD_CHECKED gd_status gd__mirror_pools(gd_trainer *t);
+GD_CHECKED gd_status gd__turn_there(gd_trainer *t, const gd__pool *k);
+GD_CHECKED gd_status gd__fetch_pools(gd_trainer *t);
+
+/* slices.c. Where updates are made, and the slices of all arenas; before memory is allocated. */
+void gd__divide_arenas(gd_trainer *t, int ranks, int rank);
 size_t gd__largest_slice(size_t count, int ranks); /* floats */
 /* Numbers that gd__arenas.partial has room for, and gathered. */
 size_t gd__partials(size_t count, int ranks, size_t *gathered);
-/* The partial sums, and the parameters, of the other slices. Collective. Errors: MPI. */
+GD_CHECKED gd_status gd__make_borders(gd_trainer *t, gd__arenas *a);
+/* The partial sums (there: in their mirror), and the parameters, of the other slices. Collective. Errors: MPI, those of an exchange. */
 GD_CHECKED gd_status gd__share_partials(gd_trainer *t, gd__arenas *a);
-GD_CHECKED gd_status gd__share_params(gd__arenas *a);
+GD_CHECKED gd_status gd__share_params(gd_trainer *t, gd__arenas *a); /* which are where updates are */
 /* Which part of moment m of a slot is here. */
 void gd__spread_tensor(const gd_trainer *t, const gd__slot *s, int m, gd_state_tensor *x);
 /* gd_state.collect of a trainer. Sums of gradients are lost. */
@@ -312,29 +330,43 @@ void gd__note_update(gd_trainer *t, gd_group g, double norm, double lr);
 /* Remembers the first number of the iteration that is not finite. */
 void gd__watch(gd_trainer *t, int metric, double value);
 
-/* resident.c: where the executor has an optimiser, and its state is not divided. Mirrors of what it works on; one
+/* resident.c: where the executor has an optimiser. Mirrors of what it works on; one
  * update of a group by the sum of gradients on the host, or (t->there) by the one there and its norm, as clip_norm says;
  * what it changed, to the host: before anybody but programs reads it. */
 GD_CHECKED gd_status gd__mirror_optimizer(gd_trainer *t);
 GD_CHECKED gd_status gd__put_optimizer(gd_trainer *t, const gd__arenas *a);
 GD_CHECKED gd_status gd__update_there(gd_trainer *t, gd_group g, const gd_optimizer_numbers *u, float ema_decay,
                                       double clip_norm);
+/* Sliced, behind an update of all slices; else updates do it themselves. */
+GD_CHECKED gd_status gd__move_average_there(gd_trainer *t, gd__arenas *a, float decay);
 GD_CHECKED gd_status gd__fetch_state(gd_trainer *t);
 /* Running statistics, where t->there: remembered before a program; what it made of them, after it, and their average of G. */
 GD_CHECKED gd_status gd__remember_statistics(gd_trainer *t);
 GD_CHECKED gd_status gd__keep_statistics_there(gd_trainer *t, gd_group g, bool average, float decay);
 
-/* exchanging.c: sums of gradients in memory of the executor. open: memory of the gradients' mirrors as well; collective. begin and
- * end: a round of a group that has an exchange; early: these of its gradients are final before it begins. check: all ranks asked
- * for the same sums so far; collective, errors: INTERNAL (says what and of whom). close: together with all ranks where all is well. */
+/* exchanging.c: sums in memory of the executor, of gradients and of batch statistics. open: memory of the gradients' mirrors
+ * as well; collective. begin and end: a round of a group that has an exchange; early: these of its gradients are final before
+ * it begins. check: all ranks asked for the same sums so far; collective, errors: INTERNAL (says what and of whom). close:
+ * together with all ranks where all is well. */
 GD_CHECKED gd_status gd__open_exchanges(gd_trainer *t);
+/* For batch statistics, when programs are made: collective. sums_statistics: whether they go there at all, rather than by pauses. */
+GD_CHECKED gd_status gd__open_statistics(gd_trainer *t);
+bool gd__sums_statistics(const gd_trainer *t);
+GD_CHECKED gd_status gd__sum_statistics(gd_trainer *t, float *data, int64_t count); /* in order with the steps */
+/* By the same way, for pools: parts of all ranks. */
+GD_CHECKED gd_status gd__gather_there(gd_trainer *t, const void *part, size_t bytes, void *all);
 size_t gd__exchange_bucket(const gd_trainer *t); /* floats */
 GD_CHECKED gd_status gd__exchange_early(gd_trainer *t, gd__arenas *a, size_t first, size_t last);
 GD_CHECKED gd_status gd__begin_exchange(gd_trainer *t, gd__arenas *a);
 GD_CHECKED gd_status gd__end_exchange(gd_trainer *t, gd__arenas *a);
 GD_CHECKED gd_status gd__settle_exchange(gd_trainer *t, gd__arenas *a, double *waited); /* waits until it is over */
+/* Sliced: what has this mirror, part by part from the ranks whose it is, to all; in order with the steps. */
+GD_CHECKED gd_status gd__share_there(gd_trainer *t, gd__arenas *a, const void *host, const size_t *border);
 GD_CHECKED gd_status gd__check_exchanges(gd_trainer *t);
 void gd__close_exchanges(gd_trainer *t);
+
+/* estimate_there.c: of rank 0, whose state has been laid out and whose largest program takes so much. Not collective. */
+GD_CHECKED gd_status gd__count_there(const gd_trainer *t, int ranks, size_t arena_bytes, gd_there_cost *out);
 
 /* control.c. What all ranks know after an iteration. */
 typedef struct gd__control {
@@ -395,6 +427,9 @@ static inline bool gd__fed(const gd_trainer *t) { return t->feeding.feed[0] != N
  * Collective. Errors: CONFIG (it has to, and does not fit), those of the data set and the executor. */
 GD_CHECKED gd_status gd__keep_set(gd_trainer *t);
 void gd__free_kept(gd_trainer *t);
+size_t gd__set_bytes(const gd_trainer *t);
+/* Why the set does not stay on a device where so many bytes are free; "": it does. */
+void gd__judge_set(const gd_trainer *t, size_t there, char *why, size_t room);
 
 /* resume.c */
 GD_CHECKED gd_status gd__open_loader(gd_trainer *t);

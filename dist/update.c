@@ -8,14 +8,12 @@
 
 _Static_assert((int)GD_SQUARES_BLOCK == (int)GD_SLICE_UNIT, "a slice has whole blocks");
 
-/* Euclidean norm of the sum of gradients, added block by block in a fixed order: the same on every rank and thread count, sliced or
+/* Euclidean norm of the sum of gradients, added in a fixed tree of blocks: the same on every rank and thread count, sliced or
  * not, here or where programs are (gd_executor.update). */
 static gd_status norm_of(gd_trainer *t, gd__arenas *a, double *norm) {
-    double sum = 0;
     gd_square_sums(a->grad[0], a->first, a->last, a->partial);
     if (t->sliced) GD_TRY(gd__share_partials(t, a));
-    for (size_t b = 0; b < (a->count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK; b++) sum += a->partial[b];
-    *norm = sqrt(sum);
+    *norm = sqrt(gd_sum_blocks(a->partial, (a->count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK));
     return GD_OK;
 }
 
@@ -51,7 +49,7 @@ static void set_metric(gd_trainer *t, const char *name, double value) {
 static gd_status share_params(gd_trainer *t, gd__arenas *a) {
     double start = gd__seconds();
     if (!t->sliced) return GD_OK;
-    GD_TRY(gd__share_params(a));
+    GD_TRY(gd__share_params(t, a));
     double seconds = gd__seconds() - start;
     t->now.reduce += seconds;
     gd_comm_waited(t->comm, seconds);
@@ -135,11 +133,21 @@ void gd__note_update(gd_trainer *t, gd_group g, double norm, double lr) {
     if (!isfinite(norm)) t->now.skipped |= 1u << g;
 }
 
+/* Where all parameters are not there before they are shared, the average follows them behind that. */
+static gd_status update_there(gd_trainer *t, gd_group g, const gd_optimizer_numbers *u, double clip_norm) {
+    gd__arenas *a = &t->group[g];
+    float decay = has_ema(t, g) ? ema_decay(t) : 0;
+    GD_TRY(gd__update_there(t, g, u, decay, clip_norm));
+    if (!t->sliced) return GD_OK;
+    GD_TRY(share_params(t, a));
+    return gd__move_average_there(t, a, decay);
+}
+
 /* Where the sum is: what the norm decides is decided there, and told later. */
 static gd_status apply_there(gd_trainer *t, gd_group g, int64_t number, double clip) {
     const gd_optimizer_spec *o = &t->config.optimizer[g];
     const gd_optimizer_numbers u = gd_optimizer_numbers_of(o, t->plan.step, number, 1, clip);
-    GD_TRY(gd__update_there(t, g, &u, has_ema(t, g) ? ema_decay(t) : 0, o->clip_norm));
+    GD_TRY(update_there(t, g, &u, o->clip_norm));
     return gd__later_norm(t, g, gd_optimizer_lr(o, t->plan.step, number - 1));
 }
 
@@ -157,7 +165,7 @@ static gd_status apply(gd_trainer *t, gd_group g) {
     if (!isfinite(norm)) return GD_OK;
     if (t->resident) {
         gd_optimizer_numbers u = gd_optimizer_numbers_of(o, t->plan.step, number, scale, clip);
-        return gd__update_there(t, g, &u, has_ema(t, g) ? ema_decay(t) : 0, 0);
+        return update_there(t, g, &u, 0);
     }
     gd_optimizer_update(o, t->plan.step, number, scale, clip, a->last - a->first, a->param + a->first,
                         a->grad[0] + a->first, a->moment[0], a->moment[1]);

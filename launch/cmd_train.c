@@ -201,9 +201,10 @@ static gd_status prepare(train_run *t) {
     gd_setup_data facts = gd_setup_data_of(t->data);
     gd_status st = gd_setup_train(t->recipe, &facts, &t->setup);
     GD_TRY(gd_comm_agree(t->comm, st));
-    /* What a run would cost is worked out on the CPU. */
-    GD_TRY(gd_device_open(t->comm, t->opt.dry_run && !t->opt.device ? "cpu" : t->opt.device, t->recipe->numerics.tf32,
-                          &t->device));
+    st = gd_device_open(t->comm, t->opt.device, t->recipe->numerics.tf32, &t->device);
+    if (st != GD_OK && t->opt.dry_run)
+        return gd_context(st, "--dry-run: what a training takes of a GPU is asked of it");
+    GD_TRY(st);
     gd_kernels_begin(t->recipe, true);
     gd_train_config *c = &t->setup.config;
     GD_TRY(gd_device_use(t->comm, &t->device, c));
@@ -423,7 +424,8 @@ static gd_status run_prepared(train_run *t) {
     }
     GD_TRY(prepare(t));
     if (!t->opt.dry_run) return train(t);
-    return is_root(t) ? gd_cost_print(&t->setup.config, t->data, gd_comm_size(t->comm), t->opt.json, stdout) : GD_OK;
+    if (!is_root(t)) return GD_OK;
+    return gd_cost_print(&t->setup.config, t->data, t->device.text, gd_comm_size(t->comm), t->opt.json, stdout);
 }
 
 static gd_status run(int argc, char **argv) {

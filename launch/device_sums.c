@@ -101,7 +101,9 @@ static gd_status choose(gd_comm *c, const gd_train_config *config, gd_device *d)
             c, gd_raise(GD_UNSUP, __FILE__, __LINE__,
                         "GANDIST_CUDA_COMM=nccl: gradients cannot be summed by NCCL: %s; use auto, or staged", why));
     if (!*why) d->exchanges = with.exchanges;
-    if (!*why) snprintf(d->sums, sizeof d->sums, "by NCCL %s", version);
+    if (!*why)
+        snprintf(d->sums, sizeof d->sums, "by NCCL %s%s", version,
+                 config->shard_optimizer ? ", each slice on the rank that updates it" : "");
     else snprintf(d->sums, sizeof d->sums, "through host memory (%s)", why);
     return GD_OK;
 }

@@ -106,9 +106,25 @@ static gd_status keep(float *x, const float *before, float *average, size_t coun
     return tell(plugin, inner->keep(x, before, average, count, decay, kept));
 }
 
+static gd_status squares(const float *x, size_t first, size_t last, double *sums) {
+    return tell(plugin, inner->squares(x, first, last, sums));
+}
+
+static gd_status average(float *to, const float *x, size_t count, float decay, const double *norm) {
+    return tell(plugin, inner->average(to, x, count, decay, norm));
+}
+
 static gd_status update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average,
                         double *norm) {
     return tell(plugin, inner->update(u, p, g, m, v, average, norm));
+}
+
+static gd_status images_out(const gd_images *u, const int32_t *which, size_t n, float *out) {
+    return tell(plugin, inner->images_out(u, which, n, out));
+}
+
+static gd_status images_in(const gd_images *u, const int32_t *place, float *refused) {
+    return tell(plugin, inner->images_in(u, place, refused));
 }
 
 static gd_status room(size_t *bytes) { return tell(plugin, inner->room(bytes)); }
@@ -153,6 +169,10 @@ static void wrap(void) {
     outer.get_later = get_later;
     outer.take = take;
     outer.keep = keep;
+    outer.squares = squares;
+    outer.average = average;
+    outer.images_out = images_out;
+    outer.images_in = images_in;
     outer.room = room;
     outer.pin = pin;
     outer.feed_new = feed_new;
@@ -193,6 +213,18 @@ static gd_status exchange_settle(gd_exchange *x, double *waited) {
     return tell(plugin, plugin->exchanges->settle(x, waited));
 }
 
+static gd_status exchange_sum(gd_exchange *x, float *data, size_t count) {
+    return tell(plugin, plugin->exchanges->sum(x, data, count));
+}
+
+static gd_status exchange_gather(gd_exchange *x, const void *part, size_t bytes, void *all) {
+    return tell(plugin, plugin->exchanges->gather(x, part, bytes, all));
+}
+
+static gd_status exchange_share(gd_exchange *x, float *data, const size_t *border) {
+    return tell(plugin, plugin->exchanges->share(x, data, border));
+}
+
 static void journal(const gd_exchange *x, gd_exchange_journal *out) { plugin->exchanges->journal(x, out); }
 
 static bool same(const gd_exchange_journal *of_rank, int ranks, char *text, size_t room) {
@@ -202,9 +234,10 @@ static bool same(const gd_exchange_journal *of_rank, int ranks, char *text, size
 static gd_status close_exchange(gd_exchange *x, bool abort) { return tell(plugin, plugin->exchanges->close(x, abort)); }
 
 const gd_exchanges *gd_plugin_exchanges(void) {
-    static const gd_exchanges table = {
-        make_id,      open_exchange,   exchange_alloc, begin_exchange, exchange_ready, exchange_all_ready,
-        end_exchange, exchange_settle, journal,        same,           close_exchange};
+    static const gd_exchanges table = {make_id,        open_exchange,      exchange_alloc, begin_exchange,
+                                       exchange_ready, exchange_all_ready, end_exchange,   exchange_settle,
+                                       exchange_sum,   exchange_gather,    exchange_share, journal,
+                                       same,           close_exchange};
     return plugin ? &table : NULL;
 }
 

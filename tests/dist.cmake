@@ -13,6 +13,12 @@ foreach(name variants variants_resume sick skips overlap)
     LABELS default dist)
 endforeach()
 gandist_add_test(NAME dist.far SOURCES dist/far.c dist/far_memory.c dist/far_feed.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4 TIMEOUT 900 LABELS default dist)
+gandist_add_test(NAME dist.far_slices SOURCES dist/far_slices.c dist/far_memory.c dist/far_feed.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4
+  TIMEOUT 900 LABELS default dist)
+gandist_add_test(NAME dist.far_pools SOURCES dist/far_pools.c dist/far_memory.c dist/far_feed.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4
+  TIMEOUT 600 LABELS default dist)
+gandist_add_test(NAME dist.far_cost SOURCES dist/far_cost.c dist/far_memory.c dist/far_feed.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4
+  TIMEOUT 300 LABELS default dist)
 gandist_add_test(NAME dist.fed SOURCES dist/fed.c dist/far_memory.c dist/far_feed.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4 TIMEOUT 600 LABELS default dist)
 gandist_add_test(NAME dist.choices SOURCES dist/choices.c LINK gandist::dist MPI::MPI_C RANKS 1 2 4 LABELS default dist)
 target_link_options(test_dist.skips PRIVATE LINKER:--wrap=gd_loader_next)

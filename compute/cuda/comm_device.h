@@ -24,12 +24,14 @@ typedef enum gd_device_collective {
     GD_DEVICE_REDUCE_SCATTER,
     GD_DEVICE_ALL_GATHER,
     GD_DEVICE_BROADCAST,
+    GD_DEVICE_REDUCE_PARTS,
+    GD_DEVICE_GATHER_PARTS,
     GD_DEVICE_COLLECTIVES
 } gd_device_collective;
 
 /* What a rank has put on streams so far: plain bytes, to be gathered over another way when ranks wait for each other. */
 typedef struct gd_device_comm_call {
-    int32_t what, root; /* gd_device_collective; root: 0 but for BROADCAST */
+    int32_t what, root; /* gd_device_collective; root: 0 but for BROADCAST, and of PARTS a hash of their borders */
     int64_t count;      /* elements, as given                              */
 } gd_device_comm_call;
 typedef struct gd_device_comm_journal {
@@ -48,6 +50,10 @@ struct gd_device_comm { /* every entry is there. Errors of all: NCCL (says which
     /* all: size x each, rank order; mine may be all + rank * each. */
     gd_status (*all_gather)(gd_device_comm *c, void *stream, const float *mine, float *all, int64_t each);
     gd_status (*broadcast)(gd_device_comm *c, void *stream, float *data, int64_t count, int root);
+    /* Part r of data, the floats from border[r] to border[r + 1] (0 or more; equal borders on all ranks), is rank r's. reduce_parts: part
+     * `rank` becomes its sum over the ranks, the other parts stay as they are. gather_parts: all parts become those of their ranks. */
+    gd_status (*reduce_parts)(gd_device_comm *c, void *stream, float *data, const int64_t *border);
+    gd_status (*gather_parts)(gd_device_comm *c, void *stream, float *data, const int64_t *border);
     /* Memory that collectives are fastest with, 256-byte aligned; not while a stream is captured. Every rank allocates as
      * much, in the same order. free: of alloc only; NULL is fine. */
     gd_status (*alloc)(gd_device_comm *c, size_t bytes, void **out);
@@ -60,7 +66,8 @@ struct gd_device_comm { /* every entry is there. Errors of all: NCCL (says which
     /* The same until an event that was recorded has been reached. */
     gd_status (*wait_event)(gd_device_comm *c, void *event, double seconds);
     void (*journal)(const gd_device_comm *c, gd_device_comm_journal *out);
-    /* Ends what is under way without waiting for others. Every rank must. Twice is fine. */
+    /* Ends what is under way without waiting for others. Every rank must. Its graphs are freed by then, which may be running, and no
+     * stream is captured. Twice is fine. */
     gd_status (*abort)(gd_device_comm *c);
     /* Ends the communicator, together with all ranks unless it has failed; its graphs are gone by then. Memory it
      * gave and that was not freed is lost to it. c is gone, whatever comes back. NULL is fine. */
@@ -94,6 +101,8 @@ typedef struct gd_device_comms {
 /* ---- for providers: comm_journal.c ---- */
 
 void gd__cu_journal_add(gd_device_comm_journal *j, gd_device_collective what, int64_t count, int root);
+/* Of `ranks` parts. *count: floats of all of them; false: borders go down. */
+bool gd__cu_journal_parts(const int64_t *border, int ranks, int64_t *count, int32_t *root);
 bool gd__cu_journal_same(const gd_device_comm_journal *of_rank, int ranks, char *text, size_t room);
 /* "call 3, all-reduce of 512 floats"; of the newest, "nothing" where there is none. */
 void gd__cu_journal_last(const gd_device_comm_journal *j, char text[96]);

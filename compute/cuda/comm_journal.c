@@ -12,10 +12,25 @@ void gd__cu_journal_add(gd_device_comm_journal *j, gd_device_collective what, in
     j->calls++;
 }
 
+bool gd__cu_journal_parts(const int64_t *border, int ranks, int64_t *count, int32_t *root) {
+    uint64_t hash = 0;
+    for (int r = 0; r < ranks; r++) {
+        int64_t each = border[r + 1] - border[r];
+        if (each < 0) return false;
+        hash = gd_hash64(&each, sizeof each, hash);
+    }
+    *count = border[ranks] - border[0];
+    *root = (int32_t)(hash & INT32_MAX);
+    return true;
+}
+
 static void describe(const gd_device_comm_call *c, char text[64]) {
-    static const char *const name[GD_DEVICE_COLLECTIVES] = {"all-reduce", "reduce-scatter", "all-gather", "broadcast"};
+    static const char *const name[GD_DEVICE_COLLECTIVES] = {"all-reduce", "reduce-scatter", "all-gather",
+                                                            "broadcast",  "reduction",      "gathering"};
     const char *what = c->what >= 0 && c->what < GD_DEVICE_COLLECTIVES ? name[c->what] : "an unknown collective";
-    if (c->what == GD_DEVICE_BROADCAST)
+    if (c->what == GD_DEVICE_REDUCE_PARTS || c->what == GD_DEVICE_GATHER_PARTS)
+        snprintf(text, 64, "%s of %lld floats in parts %08x", what, (long long)c->count, (unsigned)c->root);
+    else if (c->what == GD_DEVICE_BROADCAST)
         snprintf(text, 64, "%s of %lld floats from %d", what, (long long)c->count, (int)c->root);
     else snprintf(text, 64, "%s of %lld floats", what, (long long)c->count);
 }

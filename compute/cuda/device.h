@@ -50,8 +50,6 @@ struct gd__cu_device { /* every entry is required, errors: CUDA, NOMEM, UNSUP */
     gd_status (*capture_end)(gd__cu_device *d, void *stream, void **graph);
     gd_status (*graph_launch)(gd__cu_device *d, void *stream, void *graph);
     gd_status (*graph_free)(gd__cu_device *d, void *graph);
-    /* Sum over the ranks of a communicator, in place. */
-    gd_status (*all_reduce)(gd__cu_device *d, void *stream, int comm, float *data, int64_t count);
 };
 
 #endif

@@ -265,11 +265,6 @@ static gd_status graph_free(gd__cu_device *table, void *graph) {
     return GD__CU_CALL(&of(table)->f, cuGraphExecDestroy, graph);
 }
 
-static gd_status all_reduce(gd__cu_device *table, void *stream, int comm, float *data, int64_t count) {
-    (void)table, (void)stream, (void)comm, (void)data, (void)count;
-    GD_FAIL(UNSUP, "cuda: sums over ranks on the device need NCCL, which this version does not use");
-}
-
 /* ---- opening ---- */
 
 static gd_status open_library(driver *d) {
@@ -333,8 +328,7 @@ static void fill_table(gd__cu_device *t) {
                          .capture = capture,
                          .capture_end = capture_end,
                          .graph_launch = graph_launch,
-                         .graph_free = graph_free,
-                         .all_reduce = all_reduce};
+                         .graph_free = graph_free};
 }
 
 gd_status gd__cu_driver_open(const gd__cu_driver_opts *o, gd__cu_device **out) {

@@ -1,5 +1,5 @@
 /* compute/cuda/exchange.h -- compute/exchange.h on a device: buckets that are all-reduced by a provider of comm_device.h on an urgent
- * stream beside the executor's. Folder-internal. */
+ * stream beside the executor's, and sums on the executor's own. Folder-internal. */
 #ifndef GANDIST_COMPUTE_CUDA_EXCHANGE_H
 #define GANDIST_COMPUTE_CUDA_EXCHANGE_H
 
@@ -19,6 +19,9 @@ GD_CHECKED gd_status gd__cu_exchange_ready(gd_exchange *x, size_t first, size_t 
 GD_CHECKED gd_status gd__cu_exchange_all_ready(gd_exchange *x);
 GD_CHECKED gd_status gd__cu_exchange_end(gd_exchange *x);
 GD_CHECKED gd_status gd__cu_exchange_settle(gd_exchange *x, double *waited);
+GD_CHECKED gd_status gd__cu_exchange_sum(gd_exchange *x, float *data, size_t count);
+GD_CHECKED gd_status gd__cu_exchange_gather(gd_exchange *x, const void *part, size_t bytes, void *all);
+GD_CHECKED gd_status gd__cu_exchange_share(gd_exchange *x, float *data, const size_t *border);
 void gd__cu_exchange_journal(const gd_exchange *x, gd_exchange_journal *out);
 bool gd__cu_exchange_same(const gd_exchange_journal *of_rank, int ranks, char *text, size_t room);
 gd_status gd__cu_exchange_close(gd_exchange *x, bool abort);

@@ -28,15 +28,21 @@ static struct context {
     int next_note;
 } here;
 
-static gd_status (*before_wait)(void *stream);
-void gd__cu_before_waits(gd_status (*look)(void *stream)) { before_wait = look; }
+static gd_status (*before_wait)(void *stream, void *event);
+void gd__cu_before_waits(gd_status (*look)(void *stream, void *event)) { before_wait = look; }
 
 gd_status gd__cu_wait_event(void *event) {
     bool done = false;
     GD_TRY(here.device->event_done(here.device, event, &done));
     if (done) return GD_OK;
-    if (before_wait) GD_TRY(before_wait(here.stream));
+    if (before_wait) GD_TRY(before_wait(here.stream, event));
     return here.device->event_sync(here.device, event);
+}
+
+/* Before memory of steps goes. What they failed with has been told, or will be, to whoever waits for results. */
+static void let_finish(void) {
+    if (gd__cu_finish() != GD_OK) gd_error_clear();
+    (void)here.device->stream_sync(here.device, here.stream);
 }
 
 typedef struct gd__cu_program {
@@ -64,7 +70,7 @@ static void release(void *opaque) {
     gd__cu_device *d = here.device;
     if (!x) return;
     /* What still runs may use it; that a device which failed cannot free is told by whoever uses it next. */
-    (void)d->stream_sync(d, here.stream);
+    let_finish();
     for (int s = 0; x->heavy && s < x->n_steps; s++)
         if (x->heavy[s] && x->heavy[s]->plan) (void)d->plan_free(d, x->heavy[s]->plan);
     for (int i = 0; i < RING; i++)
@@ -232,7 +238,7 @@ static gd_status alloc(size_t bytes, void **out) { return here.device->alloc(her
 /* Nothing that is on the stream uses it any more then. */
 static void free_memory(void *memory) {
     if (!memory) return;
-    (void)here.device->stream_sync(here.device, here.stream);
+    let_finish();
     (void)here.device->free(here.device, memory);
 }
 
@@ -354,10 +360,15 @@ gd_status gd__cu_executor_open(gd__cu_device *d, gd__dnn_math f32_math, const gd
         .copy = copy,
         .put = gd__cu_put,
         .get = gd__cu_get,
+        .pinned_bytes = (size_t)STAGES * STAGE_BYTES + (size_t)NOTES * NOTE_BYTES,
         .update = gd__cu_update,
         .get_later = gd__cu_get_later,
         .take = gd__cu_take,
         .keep = gd__cu_keep_statistics,
+        .squares = gd__cu_sum_squares,
+        .average = gd__cu_move_average,
+        .images_out = gd__cu_images_out,
+        .images_in = gd__cu_images_in,
         .room = gd__cu_room,
         .pin = gd__cu_pin,
         .unpin = gd__cu_unpin,
@@ -399,7 +410,7 @@ gd_status gd__cu_executor_close(void) {
     gd__cu_device *d = was.device;
     here = (struct context){0};
     gd_status st = was.stream ? d->stream_sync(d, was.stream) : GD_OK;
-    const gd_status gone[] = {gd__cu_update_close(d), gd__cu_later_close(d), close_stages(d, was.stage, STAGES),
+    const gd_status gone[] = {gd__cu_update_close(d), gd__cu_images_close(d), gd__cu_later_close(d), close_stages(d, was.stage, STAGES),
                               close_stages(d, was.note, NOTES), was.stream ? d->stream_free(d, was.stream) : GD_OK};
     for (size_t i = 0; i < sizeof gone / sizeof *gone && st == GD_OK; i++) st = gone[i];
     return st;
@@ -408,6 +419,6 @@ gd_status gd__cu_executor_close(void) {
 void *gd__cu_stream(void) { return here.stream; }
 gd__cu_device *gd__cu_get_device(void) { return here.device; }
 gd_status gd__cu_finish(void) {
-    if (before_wait) GD_TRY(before_wait(here.stream));
+    if (before_wait) GD_TRY(before_wait(here.stream, NULL));
     return here.device->stream_sync(here.device, here.stream);
 }

@@ -18,9 +18,9 @@ GD_CHECKED gd_status gd__cu_executor_open(gd__cu_device *d, gd__dnn_math f32_mat
 GD_CHECKED gd_status gd__cu_executor_close(void);
 void *gd__cu_stream(void);              /* that steps are put on                                */
 GD_CHECKED gd_status gd__cu_finish(void); /* waits until all steps so far are done; errors: CUDA */
-/* Called before the host waits for the stream, so that it never waits without an end for what other ranks have a part in. What it
- * returns is the wait's error. NULL: nothing. For the whole process. */
-void gd__cu_before_waits(gd_status (*look)(void *stream));
+/* Called before the host waits for an event behind steps, or (NULL) for all of the stream, so that it never waits without an end for
+ * what other ranks have a part in. What it returns is the wait's error. NULL: nothing. For the whole process. */
+void gd__cu_before_waits(gd_status (*look)(void *stream, void *event));
 
 typedef struct gd__cu_replay gd__cu_replay;
 /* p: the program of i, made for this executor. What i is bound to must not change. */
@@ -29,6 +29,12 @@ GD_CHECKED gd_status gd__cu_replay_free(gd__cu_replay *r);
 /* As gd_instance_start and gd_instance_resume. */
 GD_CHECKED gd_status gd__cu_replay_start(gd__cu_replay *r, const gd_run_args *a, gd_pause *pause);
 GD_CHECKED gd_status gd__cu_replay_resume(gd__cu_replay *r, gd_pause *pause);
+
+/* ---- between replay.c and exchange.c: graphs may hold sums over ranks ---- */
+
+bool gd__cu_capturing(void);
+/* Frees the graphs of all replays, at once: what runs ends by itself. Their runs fail from then on. */
+GD_CHECKED gd_status gd__cu_drop_graphs(void);
 
 /* ---- between executor.c and replay.c ---- */
 
@@ -52,6 +58,15 @@ void gd__cu_feed_free(void *feed);
 /* The kernel of takes. *index: in k. Errors: NOMEM. */
 gd_status gd__cu_feed_kernel(const gd_feed_opts *o, gd__cu_kernels *k, int *index);
 
+/* ---- between executor.c and images.c: as gd_executor has them ---- */
+
+gd_status gd__cu_images_out(const gd_images *u, const int32_t *which, size_t n, float *out);
+gd_status gd__cu_images_in(const gd_images *u, const int32_t *place, float *refused);
+gd_status gd__cu_images_close(gd__cu_device *d); /* nothing runs any more */
+/* Their kernels. *index: in k. Errors: NOMEM. */
+gd_status gd__cu_images_out_kernel(size_t floats, gd__cu_kernels *k, int *index);
+gd_status gd__cu_images_in_kernel(size_t floats, gd__cu_kernels *k, int *index);
+
 /* ---- between executor.c, later.c and update.c ---- */
 
 gd_status gd__cu_put(void *to, const void *host, size_t bytes);
@@ -63,6 +78,8 @@ gd_status gd__cu_take(void *ticket, void *host);
 gd_status gd__cu_update_close(gd__cu_device *d);
 gd_status gd__cu_later_close(gd__cu_device *d);
 gd_status gd__cu_keep_statistics(float *x, const float *before, float *average, size_t count, float decay, double *kept);
+gd_status gd__cu_sum_squares(const float *x, size_t first, size_t last, double *sums);
+gd_status gd__cu_move_average(float *average, const float *x, size_t count, float decay, const double *norm);
 gd_status gd__cu_update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average, double *norm);
 
 #endif

@@ -147,8 +147,8 @@ void gd__cu_feed_free(void *opaque) {
     feed *f = opaque;
     gd__cu_device *d = gd__cu_get_device();
     if (!f) return;
-    bool good = !here.stream || d->stream_sync(d, here.stream) == GD_OK;
-    good = gd__cu_finish() == GD_OK && good;
+    bool good = gd__cu_finish() == GD_OK; /* first, since it ends whatever ranks do: batches wait for takes */
+    good = (!here.stream || d->stream_sync(d, here.stream) == GD_OK) && good;
     for (int i = 0; f->slot && i < f->o.slots; i++) good = free_slot(d, &f->slot[i]) && good;
     if (!--here.feeds && here.stream) {
         good = d->stream_free(d, here.stream) == GD_OK && good;

@@ -104,13 +104,24 @@ typedef struct gd_kernel_pick { /* gd_pick of base/pick.h */
     u32 index, top, left, mirror;
 } gd_kernel_pick;
 
+typedef struct gd_kernel_squares { /* sums of squares, a block each */
+    u64 last, first;               /* of these floats; first: of a block */
+} gd_kernel_squares;
+
 typedef struct gd_kernel_update { /* numbers of one update of an optimiser, rounded from double on the host */
-    u64 count;                    /* of parameters */
+    u64 count, first;             /* of parameters; 0: the two are a gd_kernel_squares */
+    u64 n_sums;                   /* sums of squares that the norm is made of */
     float rate, scale, decay, clip, eps, b1, rest1, b2, rest2, root2, alpha, rest, momentum, average;
     double clip_norm; /* 0: none */
     u32 squares;      /* the rule squares gradients, and cannot have any whose square is not finite */
     u32 made;         /* 0: the update is left out */
 } gd_kernel_update;
+
+typedef struct gd_kernel_average { /* a moving average behind an update */
+    u64 count;
+    float decay;
+    u32 judged; /* there is a norm: the update was not made where it is not finite */
+} gd_kernel_average;
 
 typedef struct gd_kernel_keep { /* running statistics after a program */
     u64 count;

@@ -207,6 +207,41 @@ static gd_status broadcast(gd_device_comm *c, void *stream, float *data, int64_t
     return settle(x, "ncclBroadcast", r, x->seconds);
 }
 
+/* One part of a reduction or a gathering, of rank r. */
+static int put_part(communicator *x, gd_device_collective what, void *stream, float *part, int64_t n, int r) {
+    if (what == GD_DEVICE_REDUCE_PARTS)
+        return library.f.ncclReduce(part, part, (size_t)n, GD__NCCL_FLOAT, GD__NCCL_SUM, r, x->comm, stream);
+    return library.f.ncclBroadcast(part, part, (size_t)n, GD__NCCL_FLOAT, r, x->comm, stream);
+}
+
+/* All parts in one group of calls, which goes on as one. */
+static gd_status put_parts(communicator *x, gd_device_collective what, void *stream, float *data,
+                           const int64_t *border) {
+    const char *name = what == GD_DEVICE_REDUCE_PARTS ? "ncclReduce" : "ncclBroadcast";
+    int64_t count;
+    int32_t root;
+    GD_TRY(usable(x));
+    if (!gd__cu_journal_parts(border, x->table.size, &count, &root))
+        GD_FAIL(USAGE, WHO "borders of parts go down", WHO_IS(x));
+    gd__cu_journal_add(&x->journal, what, count, root);
+    if (!count) return GD_OK;
+    int put = GD__NCCL_SUCCESS, r = library.f.ncclGroupStart();
+    if (r != GD__NCCL_SUCCESS) return fail(x, "ncclGroupStart", r);
+    for (int k = 0; k < x->table.size && (put == GD__NCCL_SUCCESS || put == GD__NCCL_IN_PROGRESS); k++)
+        if (border[k + 1] > border[k]) put = put_part(x, what, stream, data + border[k], border[k + 1] - border[k], k);
+    r = library.f.ncclGroupEnd();
+    if (put != GD__NCCL_SUCCESS && put != GD__NCCL_IN_PROGRESS) return fail(x, name, put);
+    return settle(x, "ncclGroupEnd", r, x->seconds);
+}
+
+static gd_status reduce_parts(gd_device_comm *c, void *stream, float *data, const int64_t *border) {
+    return put_parts(of(c), GD_DEVICE_REDUCE_PARTS, stream, data, border);
+}
+
+static gd_status gather_parts(gd_device_comm *c, void *stream, float *data, const int64_t *border) {
+    return put_parts(of(c), GD_DEVICE_GATHER_PARTS, stream, data, border);
+}
+
 /* ---- memory ---- */
 
 static gd_status alloc(gd_device_comm *c, size_t bytes, void **out) {
@@ -285,7 +320,7 @@ static gd_status wait(gd_device_comm *c, void *stream, double seconds) {
 }
 
 static gd_status wait_event(gd_device_comm *c, void *event, double seconds) {
-    return wait_for(of(c), library.f.cuEventQuery, event, "cuEventQuery", "a round of sums", seconds);
+    return wait_for(of(c), library.f.cuEventQuery, event, "cuEventQuery", "sums, or steps before them,", seconds);
 }
 
 static void journal(const gd_device_comm *c, gd_device_comm_journal *out) { *out = ((const communicator *)c)->journal; }
@@ -369,8 +404,9 @@ static gd_status open_comm(const gd_device_comm_opts *o, gd_device_comm **out) {
     communicator *x = calloc(1, sizeof *x);
     if (!x) GD_FAIL(NOMEM, "nccl: no memory for communicator %s", o->name);
     snprintf(x->name, sizeof x->name, "%s", o->name);
-    x->table = (gd_device_comm){x->name, o->rank, o->size, all_reduce, reduce_scatter, all_gather, broadcast, alloc,
-                                release, poll,    wait,    wait_event, journal,        end,        close_comm};
+    x->table = (gd_device_comm){x->name,   o->rank,      o->size,      all_reduce, reduce_scatter, all_gather,
+                                broadcast, reduce_parts, gather_parts, alloc,      release,        poll,
+                                wait,      wait_event,   journal,      end,        close_comm};
     x->seconds = o->call_seconds > 0 ? o->call_seconds : call_seconds;
     x->idle = o->idle;
     x->ctx = o->ctx;

@@ -49,7 +49,10 @@ enum { GD__NCCL_UNDEFINED = INT_MIN, GD__NCCL_VERSION_OF_CONFIG = 21700 };
     X(int, ncclAllReduce, (const void *, void *, size_t, int, int, gd__nccl_comm, void *))                             \
     X(int, ncclReduceScatter, (const void *, void *, size_t, int, int, gd__nccl_comm, void *))                         \
     X(int, ncclAllGather, (const void *, void *, size_t, int, gd__nccl_comm, void *))                                  \
-    X(int, ncclBroadcast, (const void *, void *, size_t, int, int, gd__nccl_comm, void *))
+    X(int, ncclBroadcast, (const void *, void *, size_t, int, int, gd__nccl_comm, void *))                             \
+    X(int, ncclReduce, (const void *, void *, size_t, int, int, int, gd__nccl_comm, void *))                           \
+    X(int, ncclGroupStart, (void))                                                                                     \
+    X(int, ncclGroupEnd, (void))
 
 typedef struct gd__nccl_functions {
 #define GD__NCCL_MEMBER(type, name, arguments) type(*name) arguments;

@@ -71,6 +71,26 @@ gd_status gd__cu_optimizer(gd__cu_kernels *k, gd__cu_rule rule, bool average, in
 
 unsigned gd__cu_optimizer_grid(size_t count) { return (unsigned)((count + 4 * 256 - 1) / (4 * 256)); }
 
+/* ---- moving averages ---- */
+
+gd_status gd__cu_average(gd__cu_kernels *k, int *index) {
+    gd__cu_text t = {0};
+    gd__cu_print(&t,
+                 "  const gd_kernel_average *const u = ARG(const gd_kernel_average, 0);\n"
+                 "  float *const e = ARG(float, 1);\n  const float *const x = ARG(const float, 2);\n"
+                 "  const double *const norm = ARG(const double, 3);\n"
+                 "  PHASE {\n    const double bad = u->judged ? *norm - *norm : 0;\n"
+                 "    u64 i = bad == 0 ? ((u64)BX * GD_THREADS + TX) * 4 : u->count;\n"
+                 "    if (i + 4 <= u->count) {\n      gd_f4 e4 = *(const gd_f4 *)(e + i);\n"
+                 "      const gd_f4 x4 = *(const gd_f4 *)(x + i);\n      UNROLL\n      for (u32 j = 0; j < 4; j++)\n"
+                 "        e4.v[j] = u->decay * e4.v[j] + (1 - u->decay) * x4.v[j];\n      *(gd_f4 *)(e + i) = e4;\n"
+                 "    } else {\n      for (; i < u->count; i++) e[i] = u->decay * e[i] + (1 - u->decay) * x[i];\n"
+                 "    }\n  }\n");
+    gd_status st = gd__cu_kernels_add(k, GD__CU_AVERAGE_ARGS, &t, index);
+    gd__cu_text_free(&t);
+    return st;
+}
+
 /* ---- norms ---- */
 
 enum { LANES = 16, AT_ONCE = 8, BLOCKS = 256 / LANES };
@@ -79,11 +99,14 @@ enum { LANES = 16, AT_ONCE = 8, BLOCKS = 256 / LANES };
  * AT_ONCE of them are under way before the first is added. */
 gd_status gd__cu_squares(gd__cu_kernels *k, int *index) {
     gd__cu_text t = {0};
-    gd__cu_print(&t,
-                 "  const u64 count = *ARG(const u64, 0);\n  const float *const x = ARG(const float, 1);\n"
-                 "  double *const out = ARG(double, 2);\n  SHARED(double, lane, 256)\n"
-                 "  PHASE {\n    const u64 first = ((u64)BX * %d + TX / %d) * %d + TX %% %d;\n    double sum = 0;\n",
-                 BLOCKS, LANES, GD_SQUARES_BLOCK, LANES);
+    gd__cu_print(
+        &t,
+        "  const u64 from = ARG(const gd_kernel_squares, 0)->first, count = ARG(const gd_kernel_squares, 0)->last;\n"
+        "  const float *const x = ARG(const float, 1);\n"
+        "  double *const out = ARG(double, 2);\n  SHARED(double, lane, 256)\n"
+        "  PHASE {\n    const u64 first = from + ((u64)BX * %d + TX / %d) * %d + TX %% %d;\n"
+        "    double sum = 0;\n",
+        BLOCKS, LANES, GD_SQUARES_BLOCK, LANES);
     gd__cu_print(
         &t,
         "    for (u32 i = 0; i < %d; i += %d) {\n      float v[%d];\n      UNROLL\n"
@@ -92,32 +115,29 @@ gd_status gd__cu_squares(gd__cu_kernels *k, int *index) {
         "      for (u32 j = 0; j < %d; j++) sum += (double)v[j] * v[j];\n    }\n    lane[TX] = sum;\n  }\n  SYNC\n",
         GD_SQUARES_BLOCK / LANES, AT_ONCE, AT_ONCE, AT_ONCE, LANES, AT_ONCE);
     gd__cu_print(&t,
-                 "  PHASE {\n    const u64 block = (u64)BX * %d + TX;\n    if (TX < %d && block * %d < count) {\n"
+                 "  PHASE {\n    const u64 block = from / %d + (u64)BX * %d + TX;\n"
+                 "    if (TX < %d && block * %d < count) {\n"
                  "      double sum = 0;\n      for (u32 j = 0; j < %d; j++) sum += lane[TX * %d + j];\n"
                  "      out[block] = sum;\n    }\n  }\n",
-                 BLOCKS, BLOCKS, GD_SQUARES_BLOCK, LANES, LANES);
+                 GD_SQUARES_BLOCK, BLOCKS, BLOCKS, GD_SQUARES_BLOCK, LANES, LANES);
     gd_status st = gd__cu_kernels_add(k, GD__CU_SQUARES_ARGS, &t, index);
     gd__cu_text_free(&t);
     return st;
 }
 
-/* One thread adds, in order, what the others have fetched. */
+/* gd_sum_blocks of dist/optimizer.h: a thread a lane. */
 gd_status gd__cu_norm(gd__cu_kernels *k, int *index) {
     gd__cu_text t = {0};
-    gd__cu_print(
-        &t,
-        "  gd_kernel_update *const u = ARG(gd_kernel_update, 0);\n"
-        "  const double *const sums = ARG(const double, 1);\n  double *const out = ARG(double, 2);\n"
-        "  SHARED(double, some, 256)\n  SHARED(double, total, 1)\n"
-        "  const u64 n = (u->count + %d) / %d;\n  PHASE {\n    if (TX == 0) total[0] = 0;\n  }\n"
-        "  for (u64 at = 0; at < n; at += 256) {\n    PHASE {\n      if (at + TX < n) some[TX] = sums[at + TX];\n"
-        "    }\n    SYNC\n    PHASE {\n      if (TX == 0) {\n        const u32 have = n - at < 256 ? (u32)(n - at) : "
-        "256;\n"
-        "        double sum = total[0];\n        for (u32 i = 0; i < have; i++) sum += some[i];\n"
-        "        total[0] = sum;\n      }\n    }\n    SYNC\n  }\n",
-        GD_SQUARES_BLOCK - 1, GD_SQUARES_BLOCK);
     gd__cu_print(&t,
-                 "  PHASE {\n    if (TX == 0) {\n      double norm = sqrt(total[0]);\n"
+                 "  gd_kernel_update *const u = ARG(gd_kernel_update, 0);\n"
+                 "  const double *const sums = ARG(const double, 1);\n  double *const out = ARG(double, 2);\n"
+                 "  SHARED(double, lane, 256)\n  const u64 n = u->n_sums;\n"
+                 "  PHASE {\n    double sum = 0;\n    for (u64 b = TX; b < n; b += GD_THREADS) sum += sums[b];\n"
+                 "    lane[TX] = sum;\n  }\n  SYNC\n"
+                 "  for (u32 half = GD_THREADS / 2; half; half /= 2) {\n"
+                 "    PHASE {\n      if (TX < half) lane[TX] += lane[TX + half];\n    }\n    SYNC\n  }\n");
+    gd__cu_print(&t,
+                 "  PHASE {\n    if (TX == 0) {\n      double norm = sqrt(lane[0]);\n"
                  "      const double scale = u->clip_norm > 0 && norm > u->clip_norm ? u->clip_norm / norm : 1;\n"
                  "      const float f = (float)(norm * scale), square = f * f;\n"
                  "      if (u->squares && !(square - square == 0)) norm = INFINITY;\n"

@@ -16,8 +16,8 @@ GD_CHECKED gd_status gd__cu_optimizer(gd__cu_kernels *k, gd__cu_rule rule, bool 
 unsigned gd__cu_optimizer_grid(size_t count);
 enum { GD__CU_OPTIMIZER_ARGS = 6 };
 
-/* Sums of squares. Arguments: a u64 that is the count, x, out (doubles). A thread has one lane of a block, as the CPU does it; 16
- * blocks a launch's block. Grid: gd__cu_squares_grid. *index: in k. Errors: NOMEM. */
+/* Sums of squares. Arguments: gd_kernel_squares, x, out (doubles). A thread has one lane of a block, as the CPU does it; 16 blocks a
+ * launch's block. Grid: gd__cu_squares_grid of last - first. *index: in k. Errors: NOMEM. */
 GD_CHECKED gd_status gd__cu_squares(gd__cu_kernels *k, int *index);
 unsigned gd__cu_squares_grid(size_t count);
 enum { GD__CU_SQUARES_ARGS = 3 };
@@ -26,6 +26,11 @@ enum { GD__CU_SQUARES_ARGS = 3 };
  * and made are set; the sums; the norm, a double, infinite where the rule cannot have it. One block. *index: in k. Errors: NOMEM. */
 GD_CHECKED gd_status gd__cu_norm(gd__cu_kernels *k, int *index);
 enum { GD__CU_NORM_ARGS = 3 };
+
+/* A moving average, gd_executor.average. Arguments: gd_kernel_average, average, x, the norm (anything where there is none). Grid:
+ * gd__cu_optimizer_grid. *index: in k. Errors: NOMEM. */
+GD_CHECKED gd_status gd__cu_average(gd__cu_kernels *k, int *index);
+enum { GD__CU_AVERAGE_ARGS = 4 };
 
 /* Running statistics, gd_executor.keep. Arguments: gd_kernel_keep, x, before, average (anything where there is none), a double: how
  * many were not finite. One block. *index: in k. Errors: NOMEM. */

@@ -14,7 +14,7 @@
 #include "compute/exchange.h"
 #include "compute/exec.h"
 
-enum { GD_CUDA_PLUGIN_INTERFACE = 3 };
+enum { GD_CUDA_PLUGIN_INTERFACE = 4 };
 #define GD_CUDA_PLUGIN_FILE "libgandist_cuda.so"
 #define GD_CUDA_PLUGIN_SYMBOL "gandist_cuda_plugin" /* a gd_cuda_plugin */
 
@@ -42,10 +42,8 @@ typedef struct gd_cuda_plugin {
     gd_status (*close)(void);
     /* The message of the last status other than OK, of any function here, of the executor or of `comms`. */
     void (*error)(char *text, size_t room);
-    /* Sums over ranks on streams of the device (NCCL), the stream that the executor's steps are put on, and sums of gradients
-     * beside it, made of both. */
+    /* Sums over ranks on streams of the device (NCCL), and those beside and among the executor's steps that are made of them. */
     const gd_device_comms *comms;
-    void *(*stream)(void);
     const gd_exchanges *exchanges;
     /* Convolution plans, chosen by time or by heuristics (GANDIST_CUDA_TUNE), as gd_executor.measures, choices and take_choices have
      * it. plans_text: one line on where those of this process came from; empty: nothing was timed. */

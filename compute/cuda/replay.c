@@ -3,7 +3,8 @@
  * A run is captured in stretches, so that it can stop wherever a run of the instance could, and begins to be told of outputs as
  * soon: a stretch ends at every pause, before the first step of a phase that touches a set of gd_instance_group, and behind
  * outputs that gd_run_hooks.cuts names. While it is captured all sets are held that the phase has not touched yet: so the
- * instance says itself where they are needed. A set can come to be held at pauses of phases and of collectives alone. */
+ * instance says itself where they are needed. A set can come to be held at pauses of phases and of collectives alone. Collectives that
+ * gd_run_hooks.sum puts on the stream are part of the stretch. */
 #include <stdlib.h>
 
 #include "compute/cuda/executor.h"
@@ -20,6 +21,8 @@ typedef struct stretch {
 } stretch;
 
 struct gd__cu_replay {
+    gd__cu_replay *next; /* of all */
+    bool dropped;        /* its graphs are gone for good */
     struct gd__cu_program *program;
     gd_instance *instance;
     gd_run_args args;
@@ -30,11 +33,18 @@ struct gd__cu_replay {
     gd_run_hooks hooks; /* the instance's, while others stand in for them */
 };
 
+static gd__cu_replay *replays;
+static bool capturing;
+
+bool gd__cu_capturing(void) { return capturing; }
+
 gd_status gd__cu_replay_new(const gd_program *p, gd_instance *i, gd__cu_replay **out) {
     gd__cu_replay *r = calloc(1, sizeof *r);
     if (!r) GD_FAIL(NOMEM, "cuda: no memory");
     r->program = p->state;
     r->instance = i;
+    r->next = replays;
+    replays = r;
     *out = r;
     return GD_OK;
 }
@@ -52,8 +62,21 @@ static gd_status forget(gd__cu_replay *r) {
     return st;
 }
 
+gd_status gd__cu_drop_graphs(void) {
+    gd_status st = GD_OK;
+    for (gd__cu_replay *r = replays; r; r = r->next) {
+        gd_status one = forget(r);
+        if (st == GD_OK) st = one;
+        r->dropped = true;
+    }
+    return st;
+}
+
 gd_status gd__cu_replay_free(gd__cu_replay *r) {
+    gd__cu_replay **at = &replays;
     if (!r) return GD_OK;
+    while (*at != r) at = &(*at)->next;
+    *at = r->next;
     gd_status st = gd__cu_finish(), gone = forget(r);
     free(r->list);
     free(r);
@@ -104,11 +127,17 @@ static gd_status reserve(gd__cu_replay *r) {
     return GD_OK;
 }
 
+static gd_status put_sum(void *replay, float *data, int64_t count) {
+    const gd__cu_replay *r = replay;
+    return r->hooks.sum(r->hooks.ctx, data, count);
+}
+
 /* The instance goes on, to where the stretch ends. */
 static gd_status run_stretch(gd__cu_replay *r, const gd_run_args *a, stretch *s) {
-    const gd_run_hooks h = {.ctx = r, .done = note_done, .cuts = note_cuts};
+    gd_run_hooks h = {.ctx = r, .done = note_done, .cuts = note_cuts};
     unsigned held = gd_instance_held(r->instance);
     r->hooks = gd_instance_hooks(r->instance);
+    if (r->hooks.sum) h.sum = put_sum;
     gd_instance_set_hooks(r->instance, &h);
     gd_instance_hold(r->instance, r->armed);
     gd_instance_cut(r->instance, true);
@@ -129,7 +158,9 @@ static gd_status capture(gd__cu_replay *r, const gd_run_args *a) {
     GD_TRY(reserve(r));
     stretch *s = &r->list[r->n];
     GD_TRY(d->capture(d, gd__cu_stream()));
+    capturing = true;
     gd_status st = run_stretch(r, a, s);
+    capturing = false;
     gd_error_save(st, &inside);
     gd_status end = d->capture_end(d, gd__cu_stream(), &s->graph);
     if (st == GD_OK && end == GD_OK) {
@@ -198,6 +229,7 @@ static gd_status launch_on(gd__cu_replay *r, gd_pause *pause) {
 /* a: of a run that has not begun. */
 static gd_status next(gd__cu_replay *r, const gd_run_args *a, gd_pause *pause) {
     gd_error_clear(); /* what a hook of the instance's owner fails with is in a record of theirs */
+    if (r->dropped) GD_FAIL(INTERNAL, "cuda: captured steps are gone, since sums over ranks have failed");
     if (r->stage == EAGER)
         GD_TRY(a ? gd_instance_start(r->instance, a, pause) : gd_instance_resume(r->instance, pause));
     else if (r->stage == CAPTURING) GD_TRY(capture_on(r, a, pause));

@@ -1,4 +1,4 @@
-/* tests/cuda/exchange.c -- sums of gradients beside the steps (compute/cuda/exchange.h) on the stand-in device, for 1, 2 and 4 simulated
+/* tests/cuda/exchange.c -- sums beside the steps and among them (compute/cuda/exchange.h) on the stand-in device, for 1, 2 and 4 simulated
  * ranks: done right, nothing is out of order and nothing is left; one mistake at a time is found; and what fails ends in an abort. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,6 +17,10 @@ typedef struct rig {
     void *steps, *other; /* stream; memory of the device */
     gd_exchange *x[GROUPS];
     float *grad[GROUPS];
+    /* optimizer.shard: */
+    bool sliced;
+    size_t border[9];
+    float *param[GROUPS];
 } rig;
 
 /* A step that makes gradients, one that uses them, and one that does neither. */
@@ -42,17 +46,31 @@ static gd_status settle(rig *r, int g) {
 }
 
 static gd_status open_group(rig *r, int g, size_t bucket) {
-    const gd_exchange_opts o = {.name = g ? "D" : "G", .rank = r->rank, .size = r->ranks, .bucket = bucket};
+    const gd_exchange_opts o = {.name = g ? "D" : "G",
+                                .rank = r->rank,
+                                .size = r->ranks,
+                                .bucket = bucket,
+                                .slice = r->sliced ? r->border : NULL};
     void *at;
     GD_TRY(gd__cu_exchange_on(r->d, r->steps, record_comm(r->d, g, r->rank), &o, &r->x[g]));
     GD_TRY(gd__cu_exchange_alloc(r->x[g], BYTES, &at));
     r->grad[g] = at;
+    if (!r->sliced) return GD_OK;
+    GD_TRY(r->d->alloc(r->d, BYTES, &at)); /* with nothing in it */
+    r->param[g] = at;
     return GD_OK;
+}
+
+/* Slices end in the midst of buckets. */
+static void cut_slices(rig *r) {
+    for (int k = 0; k < r->ranks; k++) r->border[k] = (size_t)(COUNT * k / r->ranks);
+    r->border[r->ranks] = COUNT;
 }
 
 static gd_status open_rank(rig *r, size_t bucket) {
     void *pinned;
     record_rank(r->d, r->rank);
+    cut_slices(r);
     GD_TRY(r->d->stream_new(r->d, false, &r->steps));
     GD_TRY(r->d->alloc(r->d, BYTES, &r->other));
     GD_TRY(r->d->alloc_host(r->d, BYTES, &pinned));
@@ -71,6 +89,7 @@ static gd_status close_rank(rig *r, bool abort) {
         gd_exchange *x = r->x[g];
         r->x[g] = NULL;
         GD_TRY(gd__cu_exchange_close(x, abort));
+        GD_TRY(r->d->free(r->d, r->param[g]));
     }
     GD_TRY(r->d->free(r->d, r->other));
     return r->d->stream_free(r->d, r->steps);
@@ -223,6 +242,122 @@ static gd_status freed_meanwhile(rig *r) {
     return end(r, 0);
 }
 
+/* ---- with optimizer.shard: sums of a slice, its update, and the slices of all to all ---- */
+
+static gd_status update_part(rig *r, int g, size_t from, size_t to) {
+    return r->d->copy(r->d, r->steps, r->param[g] + from, r->grad[g] + from, (to - from) * sizeof(float));
+}
+static gd_status update(rig *r, int g) { return update_part(r, g, r->border[r->rank], r->border[r->rank + 1]); }
+static gd_status share(rig *r, int g) { return gd__cu_exchange_share(r->x[g], r->param[g], r->border); }
+static gd_status read_params(rig *r, int g) { return r->d->copy(r->d, r->steps, r->other, r->param[g], BYTES); }
+static gd_status sum_all(rig *r, int g) {
+    GD_TRY(make(r, g));
+    GD_TRY(begin(r, g));
+    return end(r, g);
+}
+
+/* The update of D in the midst of G's backward pass. */
+static gd_status right_slices(rig *r) {
+    static const size_t layer[] = {COUNT, 950, 640, 40, 0};
+    static const int buckets[] = {0, 1, 3};
+    for (int k = 0; k < ROUNDS; k++) {
+        GD_TRY(make(r, 1));
+        GD_TRY(begin(r, 1));
+        GD_TRY(backward(r, 0, layer, buckets, 3));
+        GD_TRY(end(r, 1));
+        GD_TRY(update(r, 1));
+        GD_TRY(share(r, 1));
+        GD_TRY(read_params(r, 1));
+        GD_TRY(make_part(r, 0, 0, 40));
+        GD_TRY(gd__cu_exchange_all_ready(r->x[0]));
+        GD_TRY(end(r, 0));
+        GD_TRY(update(r, 0));
+        GD_TRY(share(r, 0));
+        GD_TRY(read_params(r, 0));
+    }
+    return GD_OK;
+}
+
+static gd_status slices_without_waiting(rig *r) {
+    int before = record_get_counts(r->d).syncs;
+    for (int k = 0; k < 4; k++) {
+        GD_TRY(sum_all(r, 0));
+        GD_TRY(update(r, 0));
+        GD_TRY(share(r, 0));
+        GD_TRY(share(r, 0)); /* sums of squares, say */
+        GD_TRY(read_params(r, 0));
+    }
+    if (record_get_counts(r->d).syncs != before) GD_FAIL(INTERNAL, "the host has waited for the device");
+    return settle(r, 0);
+}
+
+static gd_status updated_before_its_sum(rig *r) {
+    GD_TRY(make(r, 0));
+    GD_TRY(begin(r, 0));
+    GD_TRY(update(r, 0));
+    return end(r, 0);
+}
+
+static gd_status updated_by_anothers_sum(rig *r) {
+    GD_TRY(sum_all(r, 0));
+    return update_part(r, 0, 0, COUNT);
+}
+
+static gd_status shared_before_the_update(rig *r) {
+    GD_TRY(sum_all(r, 0));
+    GD_TRY(share(r, 0));
+    return update(r, 0);
+}
+
+static gd_status read_before_it_is_shared(rig *r) {
+    GD_TRY(sum_all(r, 0));
+    GD_TRY(update(r, 0));
+    GD_TRY(read_params(r, 0));
+    return share(r, 0);
+}
+
+/* On a stream that nobody waits for, behind the steps and not. */
+static gd_status share_aside(rig *r, bool behind) {
+    void *aside, *event;
+    gd_device_comm *c = record_comm(r->d, 2, r->rank);
+    int64_t border[9];
+    for (int k = 0; k <= r->ranks; k++) border[k] = (int64_t)r->border[k];
+    GD_TRY(sum_all(r, 0));
+    GD_TRY(update(r, 0));
+    GD_TRY(r->d->stream_new(r->d, true, &aside));
+    GD_TRY(r->d->event_new(r->d, &event));
+    GD_TRY(r->d->event_record(r->d, event, r->steps));
+    if (behind) GD_TRY(r->d->event_wait(r->d, aside, event));
+    gd_status st = c->gather_parts(c, aside, r->param[0], border);
+    if (st == GD_OK) st = read_params(r, 0);
+    gd_error why;
+    gd_error_save(st, &why);
+    if (c->close(c) != GD_OK) gd_error_clear();
+    return gd_error_restore(&why);
+}
+static gd_status read_beside_sharing(rig *r) { return share_aside(r, true); }
+static gd_status shared_beside_the_update(rig *r) { return share_aside(r, false); }
+
+static gd_status shared_in_a_round(rig *r) {
+    GD_TRY(make(r, 0));
+    GD_TRY(begin(r, 0));
+    return share(r, 0);
+}
+
+static gd_status other_slices(rig *r) {
+    if (r->rank == r->ranks - 1) r->border[1]++;
+    GD_TRY(make(r, 0));
+    GD_TRY(update(r, 0));
+    return share(r, 0);
+}
+
+static gd_status one_share_less(rig *r) {
+    GD_TRY(make(r, 0));
+    GD_TRY(update(r, 0));
+    if (r->rank == r->ranks - 1) return GD_OK;
+    return share(r, 0);
+}
+
 static gd_status begun_in_capture(rig *r) {
     void *graph = NULL;
     GD_TRY(make(r, 0));
@@ -299,6 +434,158 @@ static gd_status one_round_less(rig *r) {
 
 static gd_status other_buckets(rig *r) { return right(r); }
 
+/* ---- sums among the steps ---- */
+
+enum { PART = 64 }; /* floats */
+
+static gd_status sum(rig *r, int g, size_t from) {
+    return gd__cu_exchange_sum(r->x[g], (float *)r->other + from, PART);
+}
+/* The rank's part lies in its own place. */
+static gd_status gather(rig *r, int g) {
+    float *all = r->other, *mine = all + (size_t)r->rank * PART;
+    return gd__cu_exchange_gather(r->x[g], mine, PART * sizeof *mine, all);
+}
+static gd_status write_part(rig *r, size_t from) {
+    float *all = r->other;
+    return r->d->copy(r->d, r->steps, all + from, all + 512, PART * sizeof *all);
+}
+
+/* Behind the step that made what is summed, before the one that uses it, beside a round of the other exchange. */
+static gd_status among_round(rig *r) {
+    GD_TRY(make(r, 1));
+    GD_TRY(begin(r, 1));
+    GD_TRY(write_part(r, 0));
+    GD_TRY(sum(r, 0, 0));
+    GD_TRY(write_part(r, 128));
+    GD_TRY(gather(r, 0));
+    GD_TRY(make(r, 0));
+    GD_TRY(end(r, 1));
+    return use(r, 1);
+}
+
+static gd_status right_among(rig *r) {
+    int before = record_get_counts(r->d).syncs;
+    for (int k = 0; k < ROUNDS; k++) GD_TRY(among_round(r));
+    if (record_get_counts(r->d).syncs != before) GD_FAIL(INTERNAL, "the host has waited for the device");
+    GD_TRY(right(r)); /* rounds of the same exchange */
+    GD_TRY(settle(r, 1));
+    return among_round(r);
+}
+
+static gd_status capture_among(rig *r, bool joins, void **graph) {
+    GD_TRY(r->d->capture(r->d, r->steps));
+    gd_status st = sum(r, 0, 0), gathered = gather(r, 0), made = joins ? make(r, 1) : GD_OK;
+    gd_status end = r->d->capture_end(r->d, r->steps, graph);
+    return st != GD_OK ? st : gathered != GD_OK ? gathered : made != GD_OK ? made : end;
+}
+
+static gd_status right_captured(rig *r) {
+    void *graph;
+    GD_TRY(capture_among(r, true, &graph));
+    for (int k = 0; k < ROUNDS; k++) {
+        GD_TRY(make(r, 0));
+        GD_TRY(begin(r, 0));
+        GD_TRY(r->d->graph_launch(r->d, r->steps, graph)); /* a round of another exchange is under way */
+        GD_TRY(end(r, 0));
+        GD_TRY(use(r, 0));
+    }
+    GD_TRY(r->d->stream_sync(r->d, r->steps));
+    return r->d->graph_free(r->d, graph);
+}
+
+/* One rank launches it once less. */
+static gd_status captured_once_less(rig *r) {
+    void *graph;
+    GD_TRY(capture_among(r, false, &graph));
+    for (int k = r->rank == r->ranks - 1; k < ROUNDS; k++) GD_TRY(r->d->graph_launch(r->d, r->steps, graph));
+    GD_TRY(r->d->stream_sync(r->d, r->steps));
+    return r->d->graph_free(r->d, graph);
+}
+
+static gd_status closed_before_graphs(rig *r) {
+    void *graph;
+    gd_error why;
+    gd_exchange *x = r->x[0];
+    GD_TRY(capture_among(r, false, &graph));
+    r->x[0] = NULL;
+    gd_status st = gd__cu_exchange_close(x, false);
+    gd_error_save(st, &why);
+    GD_TRY(r->d->graph_free(r->d, graph));
+    return gd_error_restore(&why);
+}
+
+static gd_status sum_of_gradients_meanwhile(rig *r) {
+    GD_TRY(make(r, 1));
+    GD_TRY(begin(r, 1));
+    GD_TRY(gd__cu_exchange_sum(r->x[0], r->grad[1], PART));
+    return end(r, 1);
+}
+
+static gd_status gather_into_gradients(rig *r) {
+    GD_TRY(make(r, 1));
+    GD_TRY(begin(r, 1));
+    GD_TRY(gd__cu_exchange_gather(r->x[0], r->other, PART * sizeof(float), r->grad[1]));
+    return end(r, 1);
+}
+
+static gd_status sum_of_what_is_gone(rig *r) {
+    void *at;
+    GD_TRY(r->d->alloc(r->d, BYTES, &at));
+    GD_TRY(r->d->copy(r->d, r->steps, at, r->other, BYTES));
+    GD_TRY(r->d->stream_sync(r->d, r->steps));
+    GD_TRY(r->d->free(r->d, at));
+    return gd__cu_exchange_sum(r->x[0], at, PART);
+}
+
+/* Its last step is the sum, which nobody has waited for. */
+static gd_status freed_behind_a_sum(rig *r) {
+    void *at;
+    GD_TRY(r->d->alloc(r->d, BYTES, &at));
+    GD_TRY(r->d->copy(r->d, r->steps, at, r->other, BYTES));
+    GD_TRY(gd__cu_exchange_sum(r->x[0], at, PART));
+    return r->d->free(r->d, at);
+}
+
+static gd_status sum_in_a_round(rig *r) {
+    GD_TRY(make(r, 0));
+    GD_TRY(begin(r, 0));
+    return sum(r, 0, 0);
+}
+
+static gd_status gather_of_half_a_float(rig *r) { return gd__cu_exchange_gather(r->x[0], r->other, 6, r->grad[0]); }
+
+static gd_status other_order_among(rig *r) {
+    bool odd = r->rank == r->ranks - 1;
+    GD_TRY(odd ? gather(r, 0) : sum(r, 0, 0));
+    return odd ? sum(r, 0, 0) : gather(r, 0);
+}
+
+static gd_status other_size_among(rig *r) {
+    return gd__cu_exchange_sum(r->x[0], r->other, r->rank == r->ranks - 1 ? PART + 1 : PART);
+}
+
+static gd_status one_sum_less(rig *r) {
+    GD_TRY(among_round(r));
+    return r->rank == r->ranks - 1 ? GD_OK : sum(r, 0, 0);
+}
+
+/* Of the size of a bucket, which comes behind it on one rank and before it on the others. */
+static gd_status round_before_a_sum(rig *r) {
+    bool odd = r->rank == r->ranks - 1;
+    for (int k = 0; k < 2; k++) {
+        if (odd == (k == 0)) {
+            GD_TRY(gd__cu_exchange_sum(r->x[0], r->other, BUCKET));
+            continue;
+        }
+        GD_TRY(make(r, 0));
+        GD_TRY(gd__cu_exchange_begin(r->x[0], r->grad[0], BUCKET));
+        GD_TRY(gd__cu_exchange_all_ready(r->x[0]));
+        GD_TRY(end(r, 0));
+    }
+    return GD_OK;
+}
+
 /* ---- journals ---- */
 
 static gd_status compare_journals(const rig *all, int ranks) {
@@ -320,22 +607,22 @@ typedef struct test {
     int ranks;         /* at least so many */
 } test;
 
-static gd_status run_ranks(gd__cu_device *d, const test *t, rig *all, int ranks) {
+static gd_status run_ranks(gd__cu_device *d, const test *t, bool sliced, rig *all, int ranks) {
     for (int k = 0; k < ranks; k++) {
         bool odd = t->work == other_buckets && k == ranks - 1;
-        all[k] = (rig){.d = d, .rank = k, .ranks = ranks};
+        all[k] = (rig){.d = d, .rank = k, .ranks = ranks, .sliced = sliced};
         GD_TRY(open_rank(&all[k], odd ? BUCKET / 2 : BUCKET));
         GD_TRY(t->work(&all[k]));
     }
     return compare_journals(all, ranks);
 }
 
-static int run(const test *t, int ranks) {
+static int run(const test *t, bool sliced, int ranks) {
     static rig all[8];
     gd_error why;
     gd__cu_device *d = record_new(ranks);
     memset(all, 0, sizeof all);
-    gd_status st = run_ranks(d, t, all, ranks);
+    gd_status st = run_ranks(d, t, sliced, all, ranks);
     gd_error_save(st, &why);
     for (int k = 0; k < ranks && st == GD_OK; k++) {
         st = close_rank(&all[k], false);
@@ -358,6 +645,8 @@ typedef struct brittle {
     gd_device_comm table; /* first */
     gd_device_comm *inner;
     int calls, fail_call, aborts, closes;
+    bool among,
+        reads; /* a sum and a gather among the steps instead of a round; then it is read, before the exchange is closed */
     bool fail_wait, fail_poll;
 } brittle;
 
@@ -366,6 +655,14 @@ static brittle *of(gd_device_comm *c) { return (brittle *)(void *)c; }
 static gd_status brittle_reduce(gd_device_comm *c, void *stream, float *data, int64_t count) {
     if (++of(c)->calls == of(c)->fail_call) GD_FAIL(NCCL, "a cable was pulled");
     return of(c)->inner->all_reduce(of(c)->inner, stream, data, count);
+}
+static gd_status brittle_gather(gd_device_comm *c, void *stream, const float *mine, float *all, int64_t each) {
+    if (++of(c)->calls == of(c)->fail_call) GD_FAIL(NCCL, "a cable was pulled");
+    return of(c)->inner->all_gather(of(c)->inner, stream, mine, all, each);
+}
+static gd_status brittle_wait_stream(gd_device_comm *c, void *stream, double seconds) {
+    if (of(c)->fail_wait) GD_FAIL(TIMEOUT, "not within %g s", seconds);
+    return of(c)->inner->wait(of(c)->inner, stream, seconds);
 }
 static gd_status brittle_poll(gd_device_comm *c) {
     if (of(c)->fail_poll) GD_FAIL(NCCL, "a switch was pulled");
@@ -388,6 +685,26 @@ static gd_status brittle_close(gd_device_comm *c) {
     return of(c)->inner->close(of(c)->inner);
 }
 
+/* A sum and a gather among the steps, and a round behind them: it is the steps that the host waits for. */
+static gd_status do_among(rig *r, const brittle *b) {
+    GD_TRY(gd__cu_exchange_sum(r->x[0], r->grad[0], PART));
+    GD_TRY(gd__cu_exchange_gather(r->x[0], r->grad[0], PART * sizeof(float), r->grad[0]));
+    if (!b->reads) {
+        GD_TRY(begin(r, 0));
+        GD_TRY(end(r, 0));
+        return settle(r, 0);
+    }
+    gd_exchange *x = r->x[0];
+    r->x[0] = NULL;
+    return gd__cu_exchange_close(x, false);
+}
+
+static gd_status do_round(rig *r) {
+    GD_TRY(begin(r, 0));
+    GD_TRY(end(r, 0));
+    return settle(r, 0);
+}
+
 /* What a round does, and how often it was aborted when all is gone. */
 static int fail_one(const char *name, brittle b, gd_status wanted, const char *words) {
     gd__cu_device *d = record_new(1);
@@ -398,9 +715,11 @@ static int fail_one(const char *name, brittle b, gd_status wanted, const char *w
     b.table = (gd_device_comm){.name = "brittle",
                                .size = 1,
                                .all_reduce = brittle_reduce,
+                               .all_gather = brittle_gather,
                                .alloc = brittle_alloc,
                                .free = brittle_free,
                                .poll = brittle_poll,
+                               .wait = brittle_wait_stream,
                                .wait_event = brittle_wait,
                                .abort = brittle_abort,
                                .close = brittle_close};
@@ -413,13 +732,13 @@ static int fail_one(const char *name, brittle b, gd_status wanted, const char *w
     memset(pinned, 0, BYTES);
     good = good && d->copy(d, r.steps, at, pinned, BYTES) == GD_OK && d->stream_sync(d, r.steps) == GD_OK &&
            d->free(d, pinned) == GD_OK;
-    gd_status st = begin(&r, 0);
-    if (st == GD_OK) st = end(&r, 0);
-    if (st == GD_OK) st = settle(&r, 0);
+    gd_status st = b.among ? do_among(&r, &b) : do_round(&r);
     good = good && st == wanted && strstr(gd_error_message(), words) && b.aborts == 1;
     printf("%-40s %s\n", name, gd_error_message());
-    good = good && begin(&r, 0) == GD_INTERNAL && end(&r, 0) == GD_INTERNAL &&
-           settle(&r, 0) == GD_INTERNAL;                /* it has failed for good */
+    if (!b.closes) /* it has failed for good */
+        good = good && begin(&r, 0) == GD_INTERNAL && end(&r, 0) == GD_INTERNAL && settle(&r, 0) == GD_INTERNAL &&
+               gd__cu_exchange_sum(r.x[0], r.grad[0], PART) == GD_INTERNAL &&
+               gd__cu_exchange_gather(r.x[0], r.grad[0], 4, r.grad[0]) == GD_INTERNAL;
     good = good && d->stream_sync(d, r.steps) == GD_OK; /* what did not end has no part in the memory any more */
     good = good && gd__cu_exchange_close(r.x[0], false) == GD_OK && b.aborts >= 1 && b.closes == 1;
     good = good && d->free(d, r.other) == GD_OK && d->stream_free(d, r.steps) == GD_OK && record_end(d) == GD_OK;
@@ -457,14 +776,52 @@ int main(void) {
         {"networks in another order", other_order, "communicator", 2},
         {"a round less", one_round_less, "journals: ", 2},
         {"other buckets", other_buckets, "journals: ", 2},
+        {"sums among the steps", right_among, NULL, 1},
+        {"captured among the steps", right_captured, NULL, 1},
+        {"gradients are summed meanwhile", sum_of_gradients_meanwhile, "record:", 1},
+        {"a gather into gradients meanwhile", gather_into_gradients, "record:", 1},
+        {"a sum of what is gone", sum_of_what_is_gone, "record:", 1},
+        {"freed behind a sum", freed_behind_a_sum, "record:", 1},
+        {"a sum in a round", sum_in_a_round, "in the midst of a round", 1},
+        {"a gather of half a float", gather_of_half_a_float, "a gather of 6 bytes", 1},
+        {"an exchange is closed before graphs", closed_before_graphs, "before 1 graphs that hold", 1},
+        {"a sum and a gather in another order", other_order_among, "all-reduce of 64 floats on rank 0 and all-gather",
+         2},
+        {"sums of another size", other_size_among, "all-reduce of 65 floats on rank", 2},
+        {"a sum less", one_sum_less, "never came to call 2, all-reduce of 64", 2},
+        {"a round before a sum", round_before_a_sum, "call 0 is for bucket 0 on rank 0 and among the steps on rank", 2},
+        {"a graph is launched once less", captured_once_less, "rank 0 has 6 collectives, rank ", 2},
+    };
+    static const test sliced[] = {
+        {"slices, done right", right_slices, NULL, 1},
+        {"slices, nobody waits", slices_without_waiting, NULL, 1},
+        {"updated before its sum", updated_before_its_sum, "no event orders the two", 1},
+        {"updated by another's sum", updated_by_anothers_sum, "which nobody wrote", 2},
+        {"shared before the update", shared_before_the_update, "which nobody wrote", 1},
+        {"read before it is shared", read_before_it_is_shared, "which nobody wrote", 2},
+        {"read beside sharing", read_beside_sharing, "no event orders the two", 2},
+        {"shared beside the update", shared_beside_the_update, "no event orders the two", 1},
+        {"shared in a round", shared_in_a_round, "in a round", 1},
+        {"other slices", other_slices, "in parts", 2},
+        {"a share less", one_share_less, "journals: ", 2},
     };
     static const int worlds[] = {1, 2, 4};
     int failed = 0;
     for (size_t i = 0; i < sizeof tests / sizeof *tests; i++)
         for (int w = 0; w < 3; w++)
-            if (worlds[w] >= tests[i].ranks) failed += run(&tests[i], worlds[w]);
+            if (worlds[w] >= tests[i].ranks) failed += run(&tests[i], false, worlds[w]);
+    for (size_t i = 0; i < sizeof sliced / sizeof *sliced; i++)
+        for (int w = 0; w < 3; w++)
+            if (worlds[w] >= sliced[i].ranks) failed += run(&sliced[i], true, worlds[w]);
     failed += fail_one("the third bucket fails", (brittle){.fail_call = 3}, GD_NCCL, "a cable was pulled");
     failed += fail_one("it has failed before", (brittle){.fail_poll = true}, GD_NCCL, "a switch was pulled");
+    failed += fail_one("a sum among the steps fails", (brittle){.among = true, .fail_call = 1}, GD_NCCL,
+                       "a cable was pulled");
+    failed += fail_one("a gather fails", (brittle){.among = true, .fail_call = 2}, GD_NCCL, "a cable was pulled");
+    failed += fail_one("steps behind a sum do not end", (brittle){.among = true, .fail_wait = true}, GD_TIMEOUT,
+                       "not within 7 s");
+    failed += fail_one("nor before an exchange is closed", (brittle){.among = true, .reads = true, .fail_wait = true},
+                       GD_TIMEOUT, "not within 7 s");
     failed += fail_one("a round does not end", (brittle){.fail_wait = true}, GD_TIMEOUT, "not within 7 s");
     printf("%d failures\n", failed);
     return failed != 0;

@@ -154,8 +154,8 @@ typedef struct sums {
     prog x;
     gd__cu_replay *replay;
     gd_exchange *exchange;
-    float *grad, *param;
-    double *norm;
+    float *grad, *param, *average;
+    double *norm, *squares; /* squares: optimizer.shard, of one rank whose slice is all of it; NULL: it is not sliced */
     size_t offset[ON_DEVICE_BINDINGS], count;
     int early;
 } sums;
@@ -181,8 +181,9 @@ static void fill(float *at, size_t count, float value) {
     free(x);
 }
 
-static void open_sums(sums *m, const gd_step_graph *s, size_t bucket) {
-    const gd_exchange_opts o = {.name = "G", .size = 1, .bucket = bucket};
+static size_t blocks(const sums *m) { return (m->count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK; }
+
+static void open_sums(sums *m, const gd_step_graph *s, size_t bucket, bool sliced) {
     void *at;
     *m = (sums){.x = open_prog(device, cuda, s, GD_PRECISION_F32)};
     set_inputs(&m->x);
@@ -190,26 +191,53 @@ static void open_sums(sums *m, const gd_step_graph *s, size_t bucket) {
         m->offset[b] = m->count;
         if (is_grad(&m->x.list[b])) m->count += padded(&m->x.list[b]);
     }
+    const size_t slice[] = {0, m->count};
+    const gd_exchange_opts o = {.name = "G", .size = 1, .bucket = bucket, .slice = sliced ? slice : NULL};
     ops_need(gd__cu_exchange_on(device, gd__cu_stream(), record_comm(device, 0, 0), &o, &m->exchange), "exchange");
     ops_need(gd__cu_exchange_alloc(m->exchange, m->count * sizeof(float), &at), "gradients");
     m->grad = at;
     ops_need(cuda->alloc(m->count * sizeof(float), &at), "parameters");
     m->param = at;
+    ops_need(cuda->alloc(m->count * sizeof(float), &at), "average");
+    m->average = at;
     ops_need(cuda->alloc(sizeof *m->norm, &at), "norm");
     m->norm = at;
+    if (sliced) ops_need(cuda->alloc(blocks(m) * sizeof *m->squares, &at), "squares");
+    if (sliced) m->squares = at;
     fill(m->grad, m->count, 0);
     fill(m->param, m->count, 1);
+    fill(m->average, m->count, 1);
     for (int b = 0; b < m->x.n; b++)
         if (is_grad(&m->x.list[b]))
             ops_need(gd_instance_bind(m->x.i, m->x.list[b].name, m->grad + m->offset[b]), "bind");
     ops_need(gd__cu_replay_new(m->x.p, m->x.i, &m->replay), "replay");
 }
 
+static void update(const sums *m, float *average, const double *squares) {
+    const gd_update u = {.rule = GD_UPDATE_SGD,
+                         .count = m->count,
+                         .rate = 0.01f,
+                         .clip_norm = 1,
+                         .average = 0.5f,
+                         .sums = squares,
+                         .n_sums = blocks(m)};
+    ops_need(cuda->update(&u, m->param, m->grad, NULL, NULL, average, m->norm), "update");
+}
+
+/* What each rank does with its slice, and then with all of it. */
+static void update_slice(const sums *m) {
+    const size_t border[] = {0, m->count}, of_squares[] = {0, 2 * blocks(m)};
+    ops_need(cuda->squares(m->grad, 0, m->count, m->squares), "squares");
+    ops_need(gd__cu_exchange_share(m->exchange, (float *)(void *)m->squares, of_squares), "share");
+    update(m, NULL, m->squares);
+    ops_need(gd__cu_exchange_share(m->exchange, m->param, border), "share");
+    ops_need(cuda->average(m->average, m->param, m->count, 0.5f, m->norm), "average");
+}
+
 /* An iteration: a round that begins in the midst of the program, and an update on the device behind it; the host waits at its end,
  * and reads the norm. early: else all of the round is at the end. Waits of the host before the end. */
 static int run_sums(sums *m, const gd_run_args *a, bool captured, bool early) {
     const gd_run_hooks h = {.ctx = m, .done = tell_sums, .cuts = cut_sums};
-    const gd_update u = {.rule = GD_UPDATE_SGD, .count = m->count, .rate = 0.01f, .clip_norm = 1};
     double waited, norm;
     void *ticket;
     int before = record_get_counts(device).syncs;
@@ -219,7 +247,8 @@ static int run_sums(sums *m, const gd_run_args *a, bool captured, bool early) {
     else ops_need(gd_instance_run(m->x.i, a), "run");
     ops_need(gd__cu_exchange_all_ready(m->exchange), "ready");
     ops_need(gd__cu_exchange_end(m->exchange), "end");
-    ops_need(cuda->update(&u, m->param, m->grad, NULL, NULL, NULL, m->norm), "update");
+    if (m->squares) update_slice(m);
+    else update(m, m->average, NULL);
     ops_need(cuda->get_later(m->norm, sizeof norm, &ticket), "later");
     int waits = record_get_counts(device).syncs - before;
     ops_need(gd__cu_exchange_settle(m->exchange, &waited), "settle");
@@ -232,35 +261,184 @@ static void close_sums(sums *m) {
     ops_need(gd__cu_replay_free(m->replay), "replay");
     ops_need(gd__cu_exchange_close(m->exchange, false), "close");
     cuda->free(m->param);
+    cuda->free(m->average);
     cuda->free(m->norm);
+    cuda->free(m->squares);
     close_prog(&m->x);
 }
 
-/* Captured with buckets that begin early, eager with such, and eager without: the same bytes, and the host never waits in the midst. */
+/* Captured with buckets that begin early, eager with such, eager without, and captured with slices: the same bytes, and the host never
+ * waits in the midst. */
 static void check_sums(const char *name, const gd_step_graph *s) {
-    static sums m[3];
+    static const char *const other[] = {"", "captured, other bytes", "early, other bytes", "slices, other bytes"};
+    static sums m[4];
     record_counts warm = {0}, now;
-    void *param[3];
-    for (int i = 0; i < 3; i++) {
-        open_sums(&m[i], s, 4096);
+    char *param[4];
+    for (int i = 0; i < 4; i++) {
+        open_sums(&m[i], s, 4096, i == 3);
         for (int k = 0; k < RUNS; k++) {
             const gd_run_args a = {.seed = 5, .step = (uint64_t)k, .sample = 0};
             if (k == 2) warm = record_get_counts(device);
-            int waits = run_sums(&m[i], &a, i == 0, i < 2);
+            int waits = run_sums(&m[i], &a, i % 3 == 0, i != 2);
             expect(waits == 0 || k < 2, name, "the host waits in the midst of an iteration");
         }
         now = record_get_counts(device);
         expect(now.allocations == warm.allocations && now.graphs == warm.graphs, name, "allocates after warm-up");
         size_t bytes = m[i].count * sizeof(float);
-        if (!(param[i] = malloc(bytes + 1))) ops_die("no memory");
+        if (!(param[i] = malloc(2 * bytes + 1))) ops_die("no memory");
         ops_need(cuda->get(param[i], m[i].param, bytes), "get");
-        expect(!memcmp(param[0], param[i], bytes), name, i == 1 ? "captured, other bytes" : "early, other bytes");
-        expect((m[i].early > 0) == (i < 2), name, "nothing is early");
+        ops_need(cuda->get(param[i] + bytes, m[i].average, bytes), "get");
+        expect(!memcmp(param[0], param[i], 2 * bytes), name, other[i]);
+        expect((m[i].early > 0) == (i != 2), name, "nothing is early");
     }
-    for (int i = 0; i < 3; i++) {
+    for (int i = 0; i < 4; i++) {
         free(param[i]);
         close_sums(&m[i]);
     }
+}
+
+/* ---- sums among captured steps ---- */
+
+typedef struct among {
+    prog x;
+    gd__cu_replay *replay; /* NULL: it runs as an instance */
+    gd_exchange *exchange; /* NULL: sums are served at pauses */
+    gd_device_comm *comm;
+    int sums, pauses, launches, graphs;
+} among;
+
+static gd_status put_sum(void *ctx, float *data, int64_t count) {
+    among *m = ctx;
+    m->sums++;
+    return gd__cu_exchange_sum(m->exchange, data, (size_t)count);
+}
+
+static among open_among(const gd_step_graph *s, bool there, bool captured) {
+    const gd_exchange_opts o = {.name = "batch statistics", .size = 1, .seconds = 9};
+    among m = {.x = open_prog(device, cuda, s, GD_PRECISION_F32)};
+    set_inputs(&m.x);
+    if (captured) ops_need(gd__cu_replay_new(m.x.p, m.x.i, &m.replay), "replay");
+    if (!there) return m;
+    m.comm = record_comm(device, captured ? 2 : 1, 0);
+    ops_need(gd__cu_exchange_on(device, gd__cu_stream(), m.comm, &o, &m.exchange), "exchange");
+    return m;
+}
+
+/* Of one rank a sum is what it was. */
+static gd_status run_among(among *m, const gd_run_args *a) {
+    const gd_run_hooks h = {.ctx = m, .sum = m->exchange ? put_sum : NULL};
+    record_counts before = record_get_counts(device);
+    gd_pause p = {.phase = 0};
+    gd_instance_set_hooks(m->x.i, &h);
+    GD_TRY(m->replay ? gd__cu_replay_start(m->replay, a, &p) : gd_instance_start(m->x.i, a, &p));
+    while (p.kind != GD_PAUSE_DONE) {
+        m->pauses += p.kind == GD_PAUSE_COLLECTIVE;
+        GD_TRY(m->replay ? gd__cu_replay_resume(m->replay, &p) : gd_instance_resume(m->x.i, &p));
+    }
+    m->launches = record_get_counts(device).graph_launches - before.graph_launches;
+    m->graphs += record_get_counts(device).graphs - before.graphs;
+    return GD_OK;
+}
+
+static void close_among(among *m) {
+    ops_need(gd__cu_replay_free(m->replay), "replay");
+    ops_need(gd__cu_exchange_close(m->exchange, false), "close");
+    close_prog(&m->x);
+}
+
+static void expect_same(among *a, among *b, const char *name) {
+    for (int k = 0; k < a->x.n; k++) {
+        void *x = download(&a->x, k), *y = download(&b->x, k);
+        expect(!memcmp(x, y, binding_bytes(&a->x.list[k])), name, a->x.list[k].name);
+        free(x);
+        free(y);
+    }
+}
+
+/* Sums served at pauses, eager and captured, and sums among the steps, eager and captured: the same bytes. With these no run pauses,
+ * and the graphs are not cut: nobody calls anything but the device when they are launched. */
+static void check_among(const char *name, const gd_step_graph *s) {
+    among m[4];
+    record_counts warm = {0}, now;
+    int collectives = 0;
+    for (int i = 0; i < 4; i++) {
+        m[i] = open_among(s, i >= 2, i % 2);
+        collectives = gd_program_get_stats(m[i].x.p).collectives;
+        for (int k = 0; k < RUNS; k++) {
+            const gd_run_args a = {.seed = 5, .step = (uint64_t)k, .sample = 0};
+            if (k == 2) warm = record_get_counts(device);
+            ops_need(run_among(&m[i], &a), name);
+        }
+        now = record_get_counts(device);
+        expect(now.allocations == warm.allocations && now.graphs == warm.graphs, name, "allocates after warm-up");
+        expect(now.syncs == warm.syncs, name, "the host waits in the midst of a run");
+        expect(m[i].pauses == (i < 2 ? RUNS * collectives : 0), name, "other pauses");
+        expect(m[i].sums == (i < 2 ? 0 : i == 2 ? RUNS * collectives : 2 * collectives), name, "other calls");
+        if (i) expect_same(&m[0], &m[i], name);
+    }
+    expect(collectives > 0 && m[1].graphs == m[3].graphs + collectives && m[3].launches == m[3].graphs, name,
+           "graphs are cut at sums");
+    printf("%-36s %d sums, %d graphs rather than %d\n", name, collectives, m[3].graphs, m[1].graphs);
+    for (int i = 0; i < 4; i++) close_among(&m[i]);
+}
+
+/* ---- sums that fail ---- */
+
+static gd_status (*recorded_sum)(gd_device_comm *c, void *stream, float *data, int64_t count);
+static gd_status (*recorded_abort)(gd_device_comm *c);
+static int fail_sum, aborts;
+
+static gd_status failing_sum(gd_device_comm *c, void *stream, float *data, int64_t count) {
+    if (fail_sum && !--fail_sum) GD_FAIL(NCCL, "a cable was pulled");
+    return recorded_sum(c, stream, data, count);
+}
+static gd_status late(gd_device_comm *c, void *what, double seconds) {
+    (void)what;
+    GD_FAIL(TIMEOUT, "%s: not within %g s", c->name, seconds);
+}
+static gd_status counted_abort(gd_device_comm *c) {
+    gd_status st = recorded_abort(c);
+    if (st != GD_OK) expect(false, c->name, gd_error_message());
+    aborts++;
+    return st;
+}
+
+/* The run-th run (from 0) fails; the host, which waits then, is not kept. The communicator is aborted once, after the end of a capture
+ * and without graphs that it is part of: the stand-in sees to it. Captured steps do not run any more. */
+static void fail_among(const char *name, const gd_step_graph *s, int run, bool captured) {
+    among m = open_among(s, true, captured);
+    gd_status st = GD_OK;
+    int n = gd_program_get_stats(m.x.p).collectives;
+    recorded_sum = m.comm->all_reduce;
+    recorded_abort = m.comm->abort;
+    m.comm->all_reduce = failing_sum;
+    m.comm->abort = counted_abort;
+    fail_sum = run < 2 ? run * n + n : 0;
+    aborts = 0;
+    for (int k = 0; k <= run && st == GD_OK; k++) {
+        const gd_run_args a = {.seed = 5, .step = (uint64_t)k, .sample = 0};
+        st = run_among(&m, &a);
+        expect(st == GD_OK || k == run, name, "fails too early");
+    }
+    if (run < 2) expect(st == GD_NCCL && strstr(gd_error_message(), "a cable was pulled"), name, "another error");
+    else m.comm->wait = m.comm->wait_event = late;
+    gd_status waited = gd__cu_finish();
+    expect(run < 2 ? waited == GD_OK : waited == GD_TIMEOUT && strstr(gd_error_message(), "not within 9 s"), name,
+           "the host waits without a deadline");
+    expect(aborts == 1 && gd__cu_finish() == GD_OK, name, "is not aborted once");
+    const gd_run_args a = {.seed = 5};
+    st = run_among(&m, &a);
+    expect(st == GD_INTERNAL && strstr(gd_error_message(), captured ? "captured steps are gone" : "after an error"),
+           name, "runs on");
+    close_among(&m);
+}
+
+static void check_failing(const gd_step_graph *s) {
+    fail_among("a sum fails", s, 0, false);
+    fail_among("a sum fails, before a capture", s, 0, true);
+    fail_among("a sum fails while it is captured", s, 1, true);
+    fail_among("a sum does not end", s, 2, false);
+    fail_among("a captured sum does not end", s, 2, true);
 }
 
 static void check_step(const char *name, const gd_step_graph *s, bool half) {
@@ -277,6 +455,12 @@ static void check_step(const char *name, const gd_step_graph *s, bool half) {
     steps_ref_free(ref);
     close_prog(&x);
     check_replay(name, s, precision);
+}
+
+static bool has_collectives(const gd_step_graph *s) {
+    for (gd_node k = 0; k < gd_graph_count(s->graph); k++)
+        if (gd_op_class_of(gd_graph_at(s->graph, k)->op) == GD_CLASS_COMM) return true;
+    return false;
 }
 
 static void check_family(const family *f) {
@@ -298,6 +482,32 @@ static void check_family(const family *f) {
         gd_step_graph_free(&s);
     }
     gd_gan_free(m);
+}
+
+/* As trainings of several ranks have it: batch norm sees all shards. */
+static void check_statistics_over_ranks(const family *list, int n) {
+    int checked = 0;
+    for (int i = 0; i < n; i++) {
+        gd_gan_spec spec = list[i].spec;
+        gd_step_graph s;
+        gd_gan *m;
+        char name[96];
+        if (spec.topology != GD_TOPOLOGY_NOISE) continue;
+        spec.global_batch = BATCH;
+        spec.sync = true;
+        ops_need(gd_gan_new(&spec, &m), list[i].name);
+        if (gd_gan_has_step(m, GD_STEP_DG_SHARED)) {
+            ops_need(gd_gan_step(m, GD_STEP_DG_SHARED, true, 2, &s), list[i].name);
+            snprintf(name, sizeof name, "%s, sums among steps", list[i].name);
+            if (has_collectives(&s)) {
+                check_among(name, &s);
+                if (!checked++) check_failing(&s);
+            }
+            gd_step_graph_free(&s);
+        }
+        gd_gan_free(m);
+    }
+    expect(checked > 0, "statistics over ranks", "no family has any");
 }
 
 /* All transpositions of a product, and channels that need padding, in both precisions: parity of single nodes. */
@@ -401,6 +611,7 @@ int main(int argc, char **argv) {
         if (argc < 2) check_products();
         if (argc < 2) check_norms();
         if (argc < 2) check_statistics();
+        if (argc < 2 && math == GD__DNN_F32) check_statistics_over_ranks(list, n);
         for (int i = 0; i < n; i++)
             if (argc < 2 ? math == GD__DNN_F32 || i % 4 == 2 : !strcmp(list[i].name, argv[1])) check_family(&list[i]);
         ops_need(gd__cu_executor_close(), "close");

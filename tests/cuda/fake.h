@@ -4,7 +4,8 @@
  * waits for another rank's part of a collective (fake_nccl.c): that, and all behind it, is done by later calls.
  *
  * Its folder in GANDIST_CUDA_LIBRARIES makes any program use it. FAKE_CUDA=none has no GPU, FAKE_CUDA=old one of
- * capability 7.0, FAKE_CUDA=no-dnn one that cuDNN refuses. FAKE_BUS=2: the second GPU of the host. */
+ * capability 7.0, FAKE_CUDA=no-dnn one that cuDNN refuses. FAKE_BUS=2: the second GPU of the host. FAKE_MEMORY=FILE: gets the bytes
+ * of the device's memory and of pinned memory that a process has asked for, when it ends. */
 #ifndef GANDIST_TESTS_CUDA_FAKE_H
 #define GANDIST_TESTS_CUDA_FAKE_H
 
@@ -31,6 +32,7 @@ bool fake_is(const char *what); /* FAKE_CUDA */
 typedef struct fake_work {
     bool (*run)(struct fake_work *w);   /* false: it fails                                             */
     bool (*ready)(struct fake_work *w); /* NULL: always; asked in the order of the stream, until it is */
+    void (*in_graph)(struct fake_work *w, int change); /* NULL, or told of graphs that have it: one more, one less */
     void *what;
     unsigned grid;
     void *arg[512];

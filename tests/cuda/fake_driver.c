@@ -167,11 +167,23 @@ CUresult cuMemGetInfo_v2(size_t *available, size_t *total) {
     return CUDA_SUCCESS;
 }
 
-static void *take(size_t bytes) {
+/* What was asked for, ever: of the device, of pinned memory. FAKE_MEMORY is the file that says so in the end. */
+static size_t asked[2];
+
+__attribute__((destructor)) static void tell_memory(void) {
+    const char *path = getenv("FAKE_MEMORY");
+    FILE *f = path ? fopen(path, "w") : NULL;
+    if (!f) return;
+    fprintf(f, "%zu %zu\n", asked[0], asked[1]);
+    fclose(f);
+}
+
+static void *take(size_t bytes, bool pinned) {
     void *at = NULL;
     if (posix_memalign(&at, 256, bytes)) return NULL;
     memset(at, 0xff, bytes);
     live++;
+    asked[pinned] += bytes;
     return at;
 }
 
@@ -182,7 +194,7 @@ static void give(void *at) {
 
 void *fake_take(size_t bytes) {
     if (capturing) capturing->broken = true;
-    return capturing ? NULL : take(bytes);
+    return capturing ? NULL : take(bytes, false);
 }
 
 bool fake_give(void *at) {
@@ -194,7 +206,7 @@ bool fake_give(void *at) {
 CUresult cuMemAlloc_v2(CUdeviceptr *out, size_t bytes) {
     NOT_CAPTURED;
     if (fake_call(__func__)) return CUDA_ERROR_OUT_OF_MEMORY;
-    void *at = take(bytes);
+    void *at = take(bytes, false);
     *out = (CUdeviceptr)(uintptr_t)at;
     return at ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
@@ -210,7 +222,7 @@ CUresult cuMemHostAlloc(void **out, size_t bytes, unsigned flags) {
     (void)flags;
     NOT_CAPTURED;
     if (fake_call(__func__)) return CUDA_ERROR_OUT_OF_MEMORY;
-    *out = take(bytes);
+    *out = take(bytes, true);
     return *out ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
 
@@ -269,7 +281,11 @@ static void rest(void) {
 bool fake_put(void *stream, const fake_work *w) {
     CUstream s = stream;
     fake_work now = *w;
-    if (s->capture) return keep(s->capture, w);
+    if (s->capture) {
+        if (now.in_graph) now.in_graph(&now, 1);
+        return keep(s->capture, w);
+    }
+    now.in_graph = NULL;
     advance_all();
     if (!s->waits.n && is_ready(&now)) return now.run(&now);
     return keep(&s->waits, &now);
@@ -317,7 +333,10 @@ CUresult cuStreamCreateWithPriority(CUstream *out, unsigned flags, int priority)
 }
 
 static void drop_work(graph *g) {
-    for (int i = 0; i < g->n; i++) free(g->work[i]);
+    for (int i = 0; i < g->n; i++) {
+        if (g->work[i]->in_graph) g->work[i]->in_graph(g->work[i], -1);
+        free(g->work[i]);
+    }
     free(g->work);
     *g = (graph){0};
 }

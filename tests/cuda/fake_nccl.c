@@ -4,7 +4,8 @@
  * that is gone. FAKE_NCCL: old (2.18.5), newer (2.29.7), wrong (a number of every sum is one too much), stuck (this rank
  * does its part of two collectives of each communicator), never (communicators are never complete), async (the third
  * collective makes the communicator fail), notice (a rank whose process is gone is an error of all others), no-register
- * (memory cannot be). */
+ * (memory cannot be). A communicator that ends before graphs with its collectives do, for which the real one waits, ends
+ * the process. */
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -18,9 +19,9 @@
 #include "compute/cuda/nccl_api.h"
 #include "fake.h"
 
-enum { RANKS = 8, SLOTS = 2, FLOATS = 2 << 20, INVALID = 4, SYSTEM = 2, CUDA_FAILED = 1 };
+enum { RANKS = 8, SLOTS = 2, FLOATS = 2 << 20, GROUP = 64, INVALID = 4, SYSTEM = 2, CUDA_FAILED = 1 };
 
-typedef enum op { SUM, SCATTER, GATHER, SEND } op;
+typedef enum op { SUM, SCATTER, GATHER, SEND, REDUCE } op;
 typedef struct head {
     int op, root;
     size_t count;
@@ -37,7 +38,7 @@ typedef struct shared {                              /* in the file */
 typedef struct comm {
     struct comm *next; /* work may know it until the end */
     shared *at;
-    int rank, size, calls, registered;
+    int rank, size, calls, registered, in_graphs;
     bool aborted;
     uint64_t begun;
     char path[GD__NCCL_ID];
@@ -159,6 +160,10 @@ int ncclCommFinalize(gd__nccl_comm what) {
 }
 
 static void end(comm *c) {
+    if (c->in_graphs) { /* the real one waits for them */
+        fprintf(stderr, "fake NCCL: a communicator ends before graphs with %d collectives of it\n", c->in_graphs);
+        abort();
+    }
     if (!c->aborted) fake_count_live(-1 - c->registered);
     c->registered = 0;
     c->aborted = true; /* what waits on a stream does nothing any more */
@@ -273,24 +278,67 @@ static bool exchange(fake_work *w) {
     if (c->aborted) return true;
     if (h.op == SUM) sum(c, slot, 0, h.count, to);
     else if (h.op == SCATTER) sum(c, slot, h.count * (size_t)c->rank, h.count, to);
-    else if (h.op == SEND) memcpy(to, c->at->data[slot][h.root], h.count * sizeof *to);
+    else if (h.op == REDUCE) {
+        if (h.root == c->rank) sum(c, slot, 0, h.count, to); /* the others' memory is not looked at */
+    } else if (h.op == SEND) memcpy(to, c->at->data[slot][h.root], h.count * sizeof *to);
     else
         for (int r = 0; r < c->size; r++) memcpy(to + (size_t)r * h.count, c->at->data[slot][r], h.count * sizeof *to);
     atomic_store(&c->at->finished[c->rank], n + 1);
     return true;
 }
 
+/* Calls of a group set out when it ends. */
+static struct {
+    int open, n;
+    void *stream[GROUP];
+    fake_work work[GROUP];
+} group;
+
+static bool set_out(void *stream, const fake_work *w) {
+    if (!group.open) return fake_put(stream, w);
+    if (group.n == GROUP) return false;
+    group.stream[group.n] = stream;
+    group.work[group.n++] = *w;
+    return true;
+}
+
+int ncclGroupStart(void) {
+    MAY_FAIL;
+    group.open++;
+    return GD__NCCL_SUCCESS;
+}
+
+int ncclGroupEnd(void) {
+    int n = group.n;
+    bool good = group.open > 0;
+    if (!good || --group.open) return good ? GD__NCCL_SUCCESS : INVALID;
+    group.n = 0;
+    for (int i = 0; i < n && good; i++) good = fake_put(group.stream[i], &group.work[i]);
+    MAY_FAIL;
+    return good ? GD__NCCL_IN_PROGRESS : CUDA_FAILED;
+}
+
+static void count_in_graphs(fake_work *w, int change) { ((comm *)w->what)->in_graphs += change; }
+
+/* What is larger than a slot goes piece by piece, where pieces are alike. */
 static int put(gd__nccl_comm what, void *stream, op o, const void *from, void *to, size_t count, int type, int root) {
     comm *c = what;
     const head h = {(int)o, root, count};
-    const fake_work w = {
-        .run = exchange,
-        .ready = all_there,
-        .what = c,
-        .arg = {(void *)(uintptr_t)from, to, (void *)count, (void *)(uintptr_t)o, (void *)(uintptr_t)root}};
-    if (type != GD__NCCL_FLOAT || c->aborted || !stream || sent(c, &h) > FLOATS) return INVALID;
+    bool pieces = o != SCATTER && o != GATHER;
+    if (type != GD__NCCL_FLOAT || c->aborted || !stream || (!pieces && sent(c, &h) > FLOATS)) return INVALID;
     c->calls++;
-    return fake_put(stream, &w) ? GD__NCCL_IN_PROGRESS : CUDA_FAILED;
+    for (size_t at = 0, n; at < count || !at; at += n) {
+        n = pieces && count - at > FLOATS ? FLOATS : count - at;
+        const fake_work w = {.run = exchange,
+                             .ready = all_there,
+                             .in_graph = count_in_graphs,
+                             .what = c,
+                             .arg = {(void *)((uintptr_t)from + at * sizeof(float)), (float *)to + at, (void *)n,
+                                     (void *)(uintptr_t)o, (void *)(uintptr_t)root}};
+        if (!set_out(stream, &w)) return CUDA_FAILED;
+        if (!n) break;
+    }
+    return group.open ? GD__NCCL_SUCCESS : GD__NCCL_IN_PROGRESS;
 }
 
 int ncclAllReduce(const void *from, void *to, size_t count, int type, int how, gd__nccl_comm c, void *stream) {
@@ -311,4 +359,9 @@ int ncclAllGather(const void *from, void *to, size_t count, int type, gd__nccl_c
 int ncclBroadcast(const void *from, void *to, size_t count, int type, int root, gd__nccl_comm c, void *stream) {
     MAY_FAIL;
     return put(c, stream, SEND, from, to, count, type, root);
+}
+
+int ncclReduce(const void *from, void *to, size_t count, int type, int how, int root, gd__nccl_comm c, void *stream) {
+    MAY_FAIL;
+    return how == GD__NCCL_SUM ? put(c, stream, REDUCE, from, to, count, type, root) : INVALID;
 }

@@ -274,7 +274,7 @@ static gd_status piece_is_freed(rig *r) {
 static gd_status feed_is_not_waited_for(rig *r) {
     GD_TRY(send(r, 0));
     device->stream_sync = stream_hook;
-    drop = 1;
+    drop = 2; /* the steps', then that of batches */
     cuda->feed_free(r->feed);
     r->feed = NULL;
     return GD_OK;

@@ -108,8 +108,8 @@ static gd_status right_graph(rig *r) {
 static gd_status right_ranks(rig *r) {
     for (int k = 0; k < 4; k++) {
         record_rank(r->d, k);
-        DO(r->d->all_reduce(r->d, r->s, 1, r->a, COUNT));
-        DO(r->d->all_reduce(r->d, r->s, 2, r->a, COUNT / 2));
+        DO(record_all_reduce(r->d, r->s, 1, r->a, COUNT));
+        DO(record_all_reduce(r->d, r->s, 2, r->a, COUNT / 2));
     }
     return GD_OK;
 }
@@ -238,23 +238,23 @@ static gd_status graph_beside_stream(rig *r) {
 static gd_status ranks_in_other_order(rig *r) {
     for (int k = 0; k < 4; k++) {
         record_rank(r->d, k);
-        DO(r->d->all_reduce(r->d, r->s, k == 2 ? 2 : 1, r->a, COUNT));
-        DO(r->d->all_reduce(r->d, r->s, k == 2 ? 1 : 2, r->a, COUNT));
+        DO(record_all_reduce(r->d, r->s, k == 2 ? 2 : 1, r->a, COUNT));
+        DO(record_all_reduce(r->d, r->s, k == 2 ? 1 : 2, r->a, COUNT));
     }
     return GD_OK;
 }
 static gd_status ranks_of_other_size(rig *r) {
     for (int k = 0; k < 4; k++) {
         record_rank(r->d, k);
-        DO(r->d->all_reduce(r->d, r->s, 1, r->a, COUNT - (k == 3)));
+        DO(record_all_reduce(r->d, r->s, 1, r->a, COUNT - (k == 3)));
     }
     return GD_OK;
 }
 static gd_status rank_leaves_one_out(rig *r) {
     for (int k = 0; k < 4; k++) {
         record_rank(r->d, k);
-        DO(r->d->all_reduce(r->d, r->s, 1, r->a, COUNT));
-        if (k != 1) DO(r->d->all_reduce(r->d, r->s, 1, r->a, COUNT));
+        DO(record_all_reduce(r->d, r->s, 1, r->a, COUNT));
+        if (k != 1) DO(record_all_reduce(r->d, r->s, 1, r->a, COUNT));
     }
     return GD_OK;
 }

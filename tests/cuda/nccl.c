@@ -149,46 +149,60 @@ static gd_status put_four(gd_device_comm *c, float *a, float *mine) {
     return c->broadcast(c, stream, a, COUNT / 2, 2);
 }
 
+/* Rank 1 has none of it. */
+static const int64_t border[RANKS + 1] = {0, 100, 100, 300, COUNT};
+
+static gd_status put_parts(gd_device_comm *c, float *a) {
+    GD_TRY(c->reduce_parts(c, stream, a, border));
+    return c->gather_parts(c, stream, a, border);
+}
+
 static void fill(int rank, float *a) {
     for (int i = 0; i < COUNT; i++) a[i] = value(rank, i);
 }
 
 /* The fake's device memory is the host's. */
-static bool is_right(const float *a) {
+static bool is_sum(const float *a, float times) {
     for (int i = 0; i < COUNT; i++)
-        if (a[i] != (value(0, i) + value(1, i) + value(2, i) + value(3, i)) * RANKS) return false;
+        if (a[i] != (value(0, i) + value(1, i) + value(2, i) + value(3, i)) * times) return false;
     return true;
+}
+static bool is_right(void *const a[2], void *const parts[2]) {
+    return is_sum(a[0], RANKS) && is_sum(a[1], RANKS) && is_sum(parts[0], 1) && is_sum(parts[1], 1);
 }
 
 static gd_status two_communicators(int rank, gd_device_comm *const c[2]) {
-    void *a[2], *mine[2], *graph;
+    void *a[2], *mine[2], *parts[2], *graph;
     for (int k = 0; k < 2; k++) {
         GD_TRY(c[k]->alloc(c[k], COUNT * sizeof(float), &a[k]));
         GD_TRY(c[k]->alloc(c[k], COUNT / RANKS * sizeof(float), &mine[k]));
+        GD_TRY(c[k]->alloc(c[k], COUNT * sizeof(float), &parts[k]));
     }
     for (int round = 0; round < ROUNDS; round++) {
-        for (int k = 0; k < 2; k++) fill(rank, a[k]);
+        for (int k = 0; k < 2; k++) fill(rank, a[k]), fill(rank, parts[k]);
         for (int k = 0; k < 2; k++) GD_TRY(put_four(c[k], a[k], mine[k]));
+        for (int k = 0; k < 2; k++) GD_TRY(put_parts(c[k], parts[k]));
         GD_TRY(c[0]->wait(c[0], stream, 5));
-        expect(is_right(a[0]) && is_right(a[1]), "wrong sums", "eager");
+        expect(is_right(a, parts), "wrong sums", "eager");
     }
     GD_TRY(device->capture(device, stream));
     for (int k = 0; k < 2; k++) {
         GD_TRY(put_four(c[k], a[k], mine[k]));
+        GD_TRY(put_parts(c[k], parts[k]));
         GD_TRY(c[k]->poll(c[k]));
     }
     GD_TRY(device->capture_end(device, stream, &graph));
     for (int round = 0; round < ROUNDS; round++) {
-        for (int k = 0; k < 2; k++) fill(rank, a[k]);
+        for (int k = 0; k < 2; k++) fill(rank, a[k]), fill(rank, parts[k]);
         GD_TRY(device->graph_launch(device, stream, graph));
         GD_TRY(c[1]->wait(c[1], stream, 5));
-        expect(is_right(a[0]) && is_right(a[1]), "wrong sums", "captured");
+        expect(is_right(a, parts), "wrong sums", "captured");
     }
     GD_TRY(device->graph_free(device, graph));
     expect(c[0]->free(c[0], a[1]) == GD_INTERNAL, "memory of another communicator", "free");
     for (int k = 0; k < 2; k++) {
         c[k]->journal(c[k], &between->journal[rank]);
-        expect(between->journal[rank].calls == 4 * (ROUNDS + 1), "calls are counted", "journal");
+        expect(between->journal[rank].calls == 6 * (ROUNDS + 1), "calls are counted", "journal");
         GD_TRY(c[k]->free(c[k], a[k])); /* close frees the rest */
     }
     return GD_OK;
@@ -266,6 +280,10 @@ static gd_status other_count(gd_device_comm *c, int rank, float *a) {
 static gd_status other_root(gd_device_comm *c, int rank, float *a) {
     return c->broadcast(c, stream, a, COUNT, rank == 1);
 }
+static gd_status other_parts(gd_device_comm *c, int rank, float *a) {
+    static const int64_t other[RANKS + 1] = {0, 100, 101, 300, COUNT};
+    return c->reduce_parts(c, stream, a, rank == 2 ? other : border);
+}
 static gd_status one_dies(gd_device_comm *c, int rank, float *a) {
     if (rank == 3) _exit(0);
     return c->all_reduce(c, stream, a, COUNT);
@@ -282,6 +300,7 @@ static gd_status two_more(gd_device_comm *c, int rank, float *a) {
 static gd_status differ_collective(int rank) { return second_differs(rank, other_collective); }
 static gd_status differ_count(int rank) { return second_differs(rank, other_count); }
 static gd_status differ_root(int rank) { return second_differs(rank, other_root); }
+static gd_status differ_parts(int rank) { return second_differs(rank, other_parts); }
 static gd_status differ_dies(int rank) { return second_differs(rank, one_dies); }
 static gd_status differ_waits(int rank) { return second_differs(rank, one_waits_only); }
 static gd_status differ_none(int rank) { return second_differs(rank, two_more); }
@@ -306,6 +325,8 @@ static void check_hangs(void) {
     on_ranks("another root", "", differ_root, "last put on a stream: call 1, broadcast of 512 floats from", -1);
     check_journals("another root",
                    "broadcast of 512 floats from 0 on rank 0 and broadcast of 512 floats from 1 on rank 1");
+    on_ranks("other parts", "", differ_parts, "last put on a stream: call 1, reduction of 512 floats in parts", -1);
+    check_journals("other parts", "on rank 0 and reduction of 512 floats in parts");
     on_ranks("a rank that dies", "", differ_dies, "a rank is gone", 3);
     on_ranks("a rank that dies, noticed", "notice", differ_dies, "remote process exited", 3);
     on_ranks("a rank that forgets one", "", differ_waits, "did not end within", 0);
@@ -423,6 +444,8 @@ static gd_status alone(void) {
     GD_TRY_TO(out, c->reduce_scatter(c, stream, a, a, 16));
     GD_TRY_TO(out, c->all_gather(c, stream, a, a, 16));
     GD_TRY_TO(out, c->broadcast(c, stream, a, 16, 0));
+    GD_TRY_TO(out, c->reduce_parts(c, stream, a, (const int64_t[]){0, 16}));
+    GD_TRY_TO(out, c->gather_parts(c, stream, a, (const int64_t[]){0, 16}));
     GD_TRY_TO(out, c->wait(c, stream, 1));
     GD_TRY_TO(out, wait_event(c, 1));
     GD_TRY_TO(out, c->free(c, a));

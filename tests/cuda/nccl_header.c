@@ -44,6 +44,9 @@ CALLS(ncclAllReduce, P, P, (size_t)1, ncclFloat, ncclSum, P, P);
 CALLS(ncclReduceScatter, P, P, (size_t)1, ncclFloat, ncclSum, P, P);
 CALLS(ncclAllGather, P, P, (size_t)1, ncclFloat, P, P);
 CALLS(ncclBroadcast, P, P, (size_t)1, ncclFloat, 0, P, P);
+CALLS(ncclReduce, P, P, (size_t)1, ncclFloat, ncclSum, 0, P, P);
+CALLS(ncclGroupStart);
+CALLS(ncclGroupEnd);
 
 int main(void) {
     const ncclConfig_t theirs = NCCL_CONFIG_INITIALIZER;

@@ -167,6 +167,7 @@ int main(int argc, char **argv) {
             need(gd__cu_optimizer(&optimisers, (gd__cu_rule)rule, average, &index), "optimiser");
     need(gd__cu_squares(&optimisers, &index), "sums of squares");
     need(gd__cu_norm(&optimisers, &index), "norms");
+    need(gd__cu_average(&optimisers, &index), "averages");
     need(gd__cu_keep(&optimisers, &index), "running statistics");
     for (unsigned load = 64; load <= 286; load += 222) {
         /* Small pictures; and the cut of pix2pix, with more than 2^31 bytes in all. */
@@ -177,6 +178,11 @@ int main(int argc, char **argv) {
                                    .out_height = load > 64 ? 256 : 64,
                                    .out_width = load > 64 ? 256 : 64};
         need(gd__cu_feed_kernel(&feed, &optimisers, &index), "batches");
+    }
+    static const size_t image[] = {256 * 256 * 3, 255}; /* in fours, and not */
+    for (int i = 0; i < 2; i++) {
+        need(gd__cu_images_out_kernel(image[i], &optimisers, &index), "images of a pool, out");
+        need(gd__cu_images_in_kernel(image[i], &optimisers, &index), "images of a pool, in");
     }
     snprintf(folder, sizeof folder, "%s/cubins", tmp ? tmp : "/tmp");
     check_cache(&optimisers.list[0], folder);

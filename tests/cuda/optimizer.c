@@ -77,12 +77,12 @@ static int check(const char *name, gd__cu_rule rule, const gd_optimizer_spec *s,
 }
 
 /* Sums of squares: few blocks, the last one short, many; and what is not finite. */
-static int check_squares(size_t count, float special) {
+static int check_squares(size_t first, size_t count, float special) {
     static float x[40 * GD_SQUARES_BLOCK];
     double want[41] = {0}, got[41];
     gd__cu_kernels k = {0};
     int index;
-    uint64_t number = count;
+    const gd_kernel_squares range = {.last = count, .first = first};
     const gd_rng r = {3, GD_PURPOSE_TEST, 1};
     if (gd__cu_squares(&k, &index) != GD_OK) return 1;
     shim_collect(&k);
@@ -90,19 +90,19 @@ static int check_squares(size_t count, float special) {
     if (special != 0) x[count / 3] = special;
     int bad = 0;
     for (int turn = 0; turn < 2; turn++) {
-        void *arg[GD__CU_SQUARES_ARGS] = {&number, x, got};
+        void *arg[GD__CU_SQUARES_ARGS] = {(void *)(uintptr_t)&range, x, got};
         for (int i = 0; i < 41; i++) got[i] = -1;
         memset(want, 0, sizeof want);
-        gd_square_sums(x, 0, count, want);
+        gd_square_sums(x, first, count, want);
         shim_reverse(turn);
-        shim_run(shim_find(k.list[index].name), gd__cu_squares_grid(count), arg);
-        size_t n = (count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK;
+        shim_run(shim_find(k.list[index].name), gd__cu_squares_grid(count - first), arg);
+        size_t n = (count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK, from = first / GD_SQUARES_BLOCK;
         for (size_t i = 0; i < 41; i++)
-            bad += i >= n               ? got[i] != -1
+            bad += i < from || i >= n   ? got[i] != -1
                    : special == special ? memcmp(&got[i], &want[i], 8) != 0
                                         : (got[i] == got[i]) != (want[i] == want[i]);
     }
-    printf("squares of %zu%s: %s\n", count, special != 0 ? ", one special" : "", bad ? "FAIL" : "ok");
+    printf("squares of %zu..%zu%s: %s\n", first, count, special != 0 ? ", one special" : "", bad ? "FAIL" : "ok");
     gd__cu_kernels_free(&k);
     return bad != 0;
 }
@@ -111,15 +111,15 @@ static int check_squares(size_t count, float special) {
 static int check_norm(size_t count, double each, double clip, bool squares) {
     static double sums[600];
     gd__cu_kernels k = {0};
-    gd_kernel_update u = {.count = count, .clip_norm = clip, .squares = squares};
+    gd_kernel_update u = {.clip_norm = clip, .squares = squares};
     int index, bad = 0;
-    double sum = 0, out = -1;
+    double out = -1;
     size_t n = (count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK;
+    u.n_sums = n;
     if (gd__cu_norm(&k, &index) != GD_OK) return 1;
     shim_collect(&k);
     for (size_t i = 0; i < 600; i++) sums[i] = i < n ? each * (1 + 1e-7 * (double)i) : NAN;
-    for (size_t i = 0; i < n; i++) sum += sums[i];
-    double norm = sqrt(sum), scale = clip > 0 && norm > clip ? clip / norm : 1;
+    double norm = sqrt(gd_sum_blocks(sums, n)), scale = clip > 0 && norm > clip ? clip / norm : 1;
     float f = (float)(norm * scale);
     if (squares && !isfinite(f * f)) norm = INFINITY;
     for (int turn = 0; turn < 2; turn++) {
@@ -163,6 +163,29 @@ static int check_keep(size_t count, int every, bool average) {
     return bad != 0;
 }
 
+/* A moving average by itself, with the bits of one that an update moves along; where there was no update it stays. */
+static int check_average(double norm, bool judged) {
+    gd__cu_kernels k = {0};
+    gd_kernel_average u = {.count = COUNT, .decay = 0.9f, .judged = judged};
+    int index, bad = 0;
+    if (gd__cu_average(&k, &index) != GD_OK) return 1;
+    shim_collect(&k);
+    for (int turn = 0; turn < 2; turn++) {
+        draw(cpu.p, 7);
+        draw(cpu.e, 9);
+        gpu = cpu;
+        bool made = !judged || isfinite(norm);
+        for (size_t i = 0; made && i < COUNT; i++) cpu.e[i] = u.decay * cpu.e[i] + (1 - u.decay) * cpu.p[i];
+        void *arg[GD__CU_AVERAGE_ARGS] = {&u, gpu.e, gpu.p, &norm};
+        shim_reverse(turn);
+        shim_run(shim_find(k.list[index].name), gd__cu_optimizer_grid(COUNT), arg);
+        bad += !same("average", cpu.e, gpu.e) + !same("parameters", cpu.p, gpu.p);
+    }
+    printf("an average behind a norm of %g%s: %s\n", norm, judged ? "" : ", not judged", bad ? "FAIL" : "ok");
+    gd__cu_kernels_free(&k);
+    return bad != 0;
+}
+
 /* An update that is not made touches nothing. */
 static int check_left_out(void) {
     gd__cu_kernels k = {0};
@@ -199,11 +222,13 @@ int main(void) {
         }
     const size_t block = GD_SQUARES_BLOCK,
                  counts[] = {16, block, block + 16, 16 * block - 16, 16 * block, 17 * block, 39 * block + 48};
-    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) failed += check_squares(counts[i], 0);
-    failed += check_squares(39 * block, INFINITY);
-    failed += check_squares(39 * block, NAN);
-    failed += check_squares(39 * block, 3e38f);
-    failed += check_squares(39 * block, 1e-40f);
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) failed += check_squares(0, counts[i], 0);
+    failed += check_squares(block, 17 * block, 0) + check_squares(17 * block, 39 * block + 48, 0);
+    failed += check_squares(38 * block, 39 * block + 48, 0);
+    failed += check_squares(0, 39 * block, INFINITY);
+    failed += check_squares(0, 39 * block, NAN);
+    failed += check_squares(0, 39 * block, 3e38f);
+    failed += check_squares(0, 39 * block, 1e-40f);
     static const double each[] = {0, 1e-30, 2.5, 1e60, 1e76, 1e77, INFINITY, NAN};
     for (size_t i = 0; i < sizeof each / sizeof *each; i++)
         for (int clip = 0; clip < 2; clip++) {
@@ -214,6 +239,7 @@ int main(void) {
     for (int every = 0; every < 300; every += 149)
         for (int average = 0; average < 2; average++)
             failed += check_keep(every ? COUNT : 48, every, average) + check_keep(255, every / 2, average);
-    failed += check_left_out();
+    failed += check_average(3, true) + check_average(NAN, true) + check_average(INFINITY, true);
+    failed += check_average(NAN, false) + check_left_out();
     return failed != 0;
 }

@@ -127,7 +127,10 @@ gd_status record_perform(recorder *r, int s, operation *o) {
         GD_TRY(check_accesses(r, s, o, "convolution"));
         r->counts.convolutions++;
         return record_conv_run(o->what, o->arg[0], o->arg[1], o->arg[2]);
-    case REDUCE: GD_TRY(check_accesses(r, s, o, "collective")); return note_collective(r, o);
+    case REDUCE:
+        GD_TRY(check_accesses(r, s, o, "collective"));
+        for (int i = o->n - o->lost; i < o->n; i++) record_forget(r, &o->access[i]);
+        return note_collective(r, o);
     }
     return GD_OK;
 }
@@ -218,9 +221,9 @@ static gd_status convolve(gd__cu_device *d, void *s, void *p, void *const arg[4]
     return record_put(record_of(d), &o);
 }
 
-static gd_status all_reduce(gd__cu_device *d, void *s, int comm, float *data, int64_t count) {
+gd_status record_all_reduce(gd__cu_device *d, void *s, int number, float *data, int64_t count) {
     operation o = {.kind = REDUCE, .stream = record_number(s), .n = 2, .rank = record_of(d)->rank};
-    o.collective = (collective){comm, GD_DEVICE_ALL_REDUCE, 0, count};
+    o.collective = (collective){number, GD_DEVICE_ALL_REDUCE, 0, count};
     GD_TRY(record_check_stream(record_of(d), s));
     o.access[0] = (gd__cu_access){data, (size_t)count * sizeof *data, false};
     o.access[1] = (gd__cu_access){data, (size_t)count * sizeof *data, true};
@@ -257,8 +260,7 @@ gd__cu_device *record_new(int ranks) {
                                .capture = record_capture,
                                .capture_end = record_capture_end,
                                .graph_launch = record_graph_launch,
-                               .graph_free = record_graph_free,
-                               .all_reduce = all_reduce};
+                               .graph_free = record_graph_free};
     return &r->table;
 }
 

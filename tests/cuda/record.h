@@ -19,6 +19,8 @@ void record_rank(gd__cu_device *d, int rank);
 /* Communicator `number` (below 8) of a rank, closed before record_end. Collectives move nothing; what they read and write is
  * checked, and which ones each rank puts on streams, also by launching graphs, is compared at the end. */
 gd_device_comm *record_comm(gd__cu_device *d, int number, int rank);
+/* A sum of the rank of record_rank on communicator `number`, put on a stream by itself. */
+gd_status record_all_reduce(gd__cu_device *d, void *stream, int number, float *data, int64_t count);
 /* Refuses plans whose result is wider than their operands, as a cuDNN without such engines does. */
 void record_no_wide(gd__cu_device *d, bool no);
 /* Numbers of what was done so far. */

@@ -47,6 +47,35 @@ static gd_status broadcast(gd_device_comm *c, void *s, float *data, int64_t coun
     return put(c, s, GD_DEVICE_BROADCAST, count, root, data, sends ? count : 0, data, sends ? 0 : count);
 }
 
+/* This rank's part, what is in front of it, and what is behind. Of a reduction the others' parts are no sums. */
+static gd_status put_parts(gd_device_comm *c, void *s, gd_device_collective what, float *data, const int64_t *border) {
+    recorded *x = of(c);
+    operation o = {.kind = REDUCE, .stream = record_number(s), .rank = c->rank};
+    const int64_t own = border[c->rank], behind = border[c->rank + 1], from[] = {own, border[0], behind},
+                  to[] = {behind, own, border[c->size]};
+    bool sums = what == GD_DEVICE_REDUCE_PARTS;
+    int64_t count;
+    int32_t root;
+    if (x->aborted) MISTAKE("communicator %s is used after its abort", x->name);
+    if (!gd__cu_journal_parts(border, c->size, &count, &root)) MISTAKE("communicator %s: borders go down", x->name);
+    GD_TRY(record_check_stream(x->r, s));
+    for (int written = 0; written < 2; written++)
+        for (int k = 0; k < 3; k++)
+            if (sums || (k > 0) == written)
+                o.access[o.n++] = (gd__cu_access){data + from[k], (size_t)(to[k] - from[k]) * sizeof *data, written};
+    o.lost = sums ? 2 : 0;
+    o.collective = (collective){x->number, (int)what, root, count};
+    gd__cu_journal_add(&x->journal, what, count, root);
+    return record_put(x->r, &o);
+}
+
+static gd_status reduce_parts(gd_device_comm *c, void *s, float *data, const int64_t *border) {
+    return put_parts(c, s, GD_DEVICE_REDUCE_PARTS, data, border);
+}
+static gd_status gather_parts(gd_device_comm *c, void *s, float *data, const int64_t *border) {
+    return put_parts(c, s, GD_DEVICE_GATHER_PARTS, data, border);
+}
+
 static gd_status alloc(gd_device_comm *c, size_t bytes, void **out) {
     return record_alloc(&of(c)->r->table, bytes, out);
 }
@@ -74,7 +103,11 @@ static gd_status wait_event(gd_device_comm *c, void *what, double seconds) {
 static void journal(const gd_device_comm *c, gd_device_comm_journal *out) { *out = ((const recorded *)c)->journal; }
 
 static gd_status end(gd_device_comm *c) {
+    const recorded *x = of(c);
     of(c)->aborted = true;
+    if (x->r->capturing) MISTAKE("a communicator is aborted while a stream is captured");
+    if (x->r->comm_graphs[x->number])
+        MISTAKE("a communicator is aborted before %d graphs that hold its collectives", x->r->comm_graphs[x->number]);
     return GD_OK;
 }
 
@@ -98,7 +131,8 @@ gd_device_comm *record_comm(gd__cu_device *d, int number, int rank) {
     x->r = record_of(d);
     x->number = number;
     x->r->n_comms++;
-    x->table = (gd_device_comm){x->name, rank, x->r->ranks, all_reduce, reduce_scatter, all_gather, broadcast, alloc,
-                                release, poll, wait,        wait_event, journal,        end,        close_comm};
+    x->table = (gd_device_comm){x->name,   rank,         x->r->ranks,  all_reduce, reduce_scatter, all_gather,
+                                broadcast, reduce_parts, gather_parts, alloc,      release,        poll,
+                                wait,      wait_event,   journal,      end,        close_comm};
     return &x->table;
 }

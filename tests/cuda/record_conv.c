@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "compute/build.h"
+#include "compute/cpu/choice.h"
 #include "compute/exec.h"
 
 typedef struct conv {
@@ -33,6 +34,7 @@ gd_status record_conv_new(const gd__dnn_conv *c, void **out) {
     conv *v = calloc(1, sizeof *v);
     if (!v) GD_FAIL(NOMEM, "record: no memory");
     v->op = c->op;
+    gd_choice_set_mode(GD_CHOICE_DIRECT); /* as cuDNN: every product as it is */
     GD_TRY_TO(done, gd_graph_new(1, &g));
     gd_output o = {"out", build(c, g)};
     GD_TRY_TO(done, gd_graph_status(g));

@@ -6,7 +6,7 @@
 #include "record.h"
 #include "shim.h"
 
-enum { STREAMS = 48, HOST = 0, ARGS = 256, RANKS = 8, COLLECTIVES = 4096, RECORD_COMMS = 8 };
+enum { STREAMS = 48, HOST = 0, ARGS = 256, RANKS = 8, COLLECTIVES = 16384, RECORD_COMMS = 8 };
 
 typedef struct clock {
     uint32_t at[STREAMS];
@@ -47,6 +47,7 @@ typedef struct operation {
     void *what; /* function, plan, event */
     uint32_t grid;
     int n, rank;
+    int lost; /* the last accesses: of what is no sum and must not be taken for one */
     collective collective;
     void *arg[ARGS];
     gd__cu_access access[ARGS];
@@ -105,6 +106,7 @@ void record_merge(clock *to, const clock *from);
 void record_tick(recorder *r, int s);
 memory *record_find(const recorder *r, const void *p);
 gd_status record_access(recorder *r, int s, const gd__cu_access *a, const char *what);
+void record_forget(recorder *r, const gd__cu_access *a); /* its bytes are as if nobody had written them */
 gd_status record_alloc(gd__cu_device *d, size_t bytes, void **out);
 gd_status record_alloc_host(gd__cu_device *d, size_t bytes, void **out);
 gd_status record_free(gd__cu_device *d, void *p);

@@ -86,6 +86,11 @@ gd_status record_access(recorder *r, int s, const gd__cu_access *a, const char *
     return keep(r, m, &t);
 }
 
+void record_forget(recorder *r, const gd__cu_access *a) {
+    memory *m = a->bytes ? record_find(r, a->at) : NULL;
+    if (m && !m->gone) memset(m->known + ((const unsigned char *)a->at - m->at), 0, a->bytes);
+}
+
 static gd_status new_memory(recorder *r, size_t bytes, bool host, void **out) {
     NOT_CAPTURED(r, "memory is allocated");
     memory *list = realloc(r->memory, (size_t)(r->n_memory + 1) * sizeof *list);

@@ -7,26 +7,14 @@ tiny_recipe tiny.yaml
 points_recipe points.yaml
 host="gradients between GPUs through host memory"
 
-# start ENVIRONMENTS... -- arguments of train: one rank an environment, each with a GPU of its own unless FAKE_BUS is among its words.
-start() {
-    local line=() n=0 each=()
-    while [ "$1" != -- ]; do each+=("$1"); shift; done
-    shift
-    for e in "${each[@]}"; do
-        # shellcheck disable=SC2206 # one word a variable
-        line+=(${line:+:} -np 1 env FAKE_BUS=$n $e "$GANDIST_BIN" train "$@" --device cuda)
-        n=$((n + 1))
-    done
-    mpirun --oversubscribe --allow-run-as-root "${line[@]}"
-}
-hash_said() { sed -n 's/^ *state_hash *//p' <<< "$out"; }
+. "$(dirname "${BASH_SOURCE[0]}")/ranks.sh"
 few="--steps 3 --fresh --set checkpoint.every=0 --set log.samples.every=0"
 
-# The same bytes by either way: 2 and 4 ranks, with and without overlap, both networks.
+# The same bytes by either way: 2 and 4 ranks, with and without overlap, both networks. Those of tiny.yaml have batch statistics over
+# ranks: sums among the steps, within graphs from the second step on.
 for n in 2 4; do
     ranks=(A=1 A=1 A=1 A=1)
     for recipe in points.yaml tiny.yaml; do
-        [ $recipe$n = tiny.yaml4 ] && continue
         for overlap in true false; do
             # shellcheck disable=SC2086
             run 0 start "${ranks[@]:0:n}" -- $recipe $few --set comm.overlap=$overlap --out nccl
@@ -40,6 +28,14 @@ for n in 2 4; do
         done
     done
 done
+
+# Statistics of each rank: the running ones alone are summed.
+# shellcheck disable=SC2086
+{
+    run 0 start A=1 A=1 -- tiny.yaml $few --set numerics.batch_stats=rank --out nccl; nccl=$(hash_said)
+    run 0 start GANDIST_CUDA_COMM=staged A=1 -- tiny.yaml $few --set numerics.batch_stats=rank --out staged
+    equal "$nccl" "$(hash_said)" "statistics of each rank: NCCL against host memory"
+}
 
 # Networks of three buckets, that begin one after another in the backward pass, eager in the first step and captured from then on.
 wide="--steps 4 --fresh --set checkpoint.every=0 --set log.samples.every=0 --set generator.width=1100 --set discriminator.width=1100
@@ -70,7 +66,7 @@ equal "$moved" "$(hash_said)" "a checkpoint that moved between NCCL and host mem
     run 0 start A=1 FAKE_NCCL=old -- points.yaml $few --out why; says "$host (rank 1: nccl: libnccl.so.2 is version 2.18.5; expected 2."
     run 0 start A=1 FAKE_NCCL=newer -- points.yaml $few --out why; says "$host (rank 0 has NCCL 2.28.9, rank 1 has 2.29.7)"
     run 0 start A=1 A=1 -- points.yaml $few --set numerics.shards=4 --out why; says "$host (numerics.shards asks for sums in one order"
-    run 0 start A=1 A=1 -- points.yaml $few --set optimizer.shard=true --out why; says "$host (optimizer.shard updates on the host)"
+    run 0 start A=1 A=1 -- points.yaml $few --set optimizer.shard=true --out why; says "by NCCL 2.28.9, each slice on the rank that updates it"
     run 0 start A=1 GANDIST_CUDA_COMM=staged -- points.yaml $few --out why; says "by NCCL 2.28.9" # rank 0's word counts
     run 0 start A=1 -- points.yaml $few --out why; lacks "gradients between GPUs"
     run 0 mpi 2 points.yaml $few --out why --device cpu; lacks "gradients between GPUs"
@@ -82,6 +78,8 @@ equal "$moved" "$(hash_said)" "a checkpoint that moved between NCCL and host mem
 # What fails: the message says which network, which rank, which sum. What hangs: the watchdog ends it.
 # shellcheck disable=SC2086
 {
+    run 69 start FAKE_NCCL=async FAKE_NCCL=async -- tiny.yaml $few --out fails
+    says "nccl: communicator batch statistics, rank "; says "a cable was pulled"; says "all-reduce of"
     run 69 start FAKE_NCCL=async FAKE_NCCL=async -- points.yaml $few --out fails
     says "nccl: communicator gradients of D, rank "; says "a cable was pulled"; says "all-reduce of"
     run 86 start A=1 FAKE_NCCL=stuck -- points.yaml --steps 20 --fresh --out hangs --set watchdog.limit=20 --set watchdog.factor=2 --set watchdog.patience=30

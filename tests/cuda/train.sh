@@ -6,7 +6,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/../cli/lib.sh"
 export GANDIST_CUDA_LIBRARIES=${1:?} XDG_CACHE_HOME=$work/cache
 recipes=$GANDIST_SOURCE_DIR/recipes
-usual=(--set checkpoint.every=0 --set log.every=1 --set batch.global=4 --quiet)
+usual=(--set checkpoint.every=0 --set log.every=1 --set batch.global=4 --set numerics.kernels=direct --quiet)
 small=(--set generator.width=8 --set discriminator.width=8)
 
 # compare WHAT CPU CUDA: prints the largest distances; fails where one is over its limit.

@@ -5,9 +5,9 @@
 
 #include "base/io.h"
 #include "dist/comm_mpi.h"
-#include "tests/dist/variants.h"
+#include "tests/dist/wide_variants.h"
 
-enum { STEPS = 3, BATCH = 12 /* goes into 1, 2, 3 and 4 ranks */, MOMENTS_MAX = 2 };
+enum { STEPS = 3, MOMENTS_MAX = 2 };
 
 static const char *folder;
 
@@ -16,92 +16,6 @@ static void start_test(const char *name) {
     EXPECT_OK(gd_comm_barrier(comm));
     if (rank == 0) EXPECT_OK(gd_dir_remove(folder));
     EXPECT_OK(gd_comm_barrier(comm));
-}
-
-/* ---- what is trained ---- */
-
-/* Wide enough for slices of several units on every rank; one sum order on every number of ranks. */
-static gd_train_config wide(gd_train_config c) {
-    c.gan.generator.width = c.gan.discriminator.width = 24;
-    c.gan.global_batch = c.shards = BATCH;
-    return c;
-}
-
-static gd_train_config dcgan(void) { return wide(tiny_config()); }
-
-/* Goodfellow's optimiser, over perceptrons. */
-static gd_train_config gan(void) {
-    gd_train_config c = wide(tiny_config());
-    c.gan.generator.arch = c.gan.discriminator.arch = "mlp";
-    c.gan.generator.width = c.gan.discriminator.width = 96;
-    c.gan.generator.depth = c.gan.discriminator.depth = 2;
-    c.optimizer[0] = c.optimizer[1] =
-        (gd_optimizer_spec){.kind = GD_SGD, .lr = 1e-2, .momentum = 0.5, .momentum_final = 0.7, .momentum_steps = 5};
-    c.ema_decay = 0;
-    return c;
-}
-
-static gd_train_config plain_sgd(void) {
-    gd_train_config c = gan();
-    c.optimizer[0] = c.optimizer[1] = (gd_optimizer_spec){.kind = GD_SGD, .lr = 1e-2, .clip_norm = 1e-2};
-    return c;
-}
-
-static gd_train_config clipped_by_norm(void) {
-    gd_train_config c = dcgan();
-    c.optimizer[0].clip_norm = c.optimizer[1].clip_norm = 0.02;
-    c.optimizer[0].weight_decay = c.optimizer[1].weight_decay = 0.1;
-    c.schedule.share_fake = true;
-    return c;
-}
-
-static gd_train_config wgan(void) {
-    gd_train_config c = dcgan();
-    c.gan.loss.kind = GD_LOSS_WASSERSTEIN;
-    c.schedule.d_steps = 3;
-    c.weight_clip = 0.02;
-    c.optimizer[0] = c.optimizer[1] = (gd_optimizer_spec){
-        .kind = GD_RMSPROP, .lr = 5e-3, .alpha = 0.99, .eps = 1e-8, .decay = GD_DECAY_LINEAR, .decay_end = 9};
-    return c;
-}
-
-static gd_train_config wide_wgan_gp(void) {
-    gd_train_config c = wide(wgan_gp());
-    c.gan.penalty.pick = 0; /* a shard is one sample */
-    return c;
-}
-static gd_train_config wide_adaptive(void) { return wide(adaptive()); }
-static gd_train_config wide_cyclegan(void) {
-    gd_train_config c = wide(cyclegan());
-    c.gan.generator.width = 8; /* its layers are many */
-    return c;
-}
-static gd_train_config wide_pix2pix(void) {
-    gd_train_config c = wide(pix2pix());
-    c.gan.generator.arch = "unet";
-    c.gan.generator.width = 8;
-    c.gan.generator.depth = 4;
-    c.gan.generator.layers = NULL;
-    c.gan.generator.layer_count = 0;
-    return c;
-}
-
-static const variant kinds[] = {
-    {"gan", gan, &noise_data},
-    {"plain sgd", plain_sgd, &noise_data},
-    {"wgan", wgan, &noise_data},
-    {"dcgan", dcgan, &noise_data},
-    {"wgan-gp", wide_wgan_gp, &noise_data},
-    {"adaptive, spectral norm", wide_adaptive, &noise_data},
-    {"clipped by norm", clipped_by_norm, &noise_data},
-    {"pix2pix", wide_pix2pix, &pair_data},
-    {"cyclegan", wide_cyclegan, &pair_data},
-};
-enum { KINDS = sizeof kinds / sizeof *kinds };
-
-static gd_train_config sharded(gd_train_config c) {
-    c.shard_optimizer = true;
-    return c;
 }
 
 static gd_trainer *trainer_of(gd_comm *c, const gd_train_config *config, const gd_dataset *d) {
@@ -132,15 +46,16 @@ static bool same_numbers(const tiny_record *a, const tiny_record *b) {
 /* Norms, losses and the state; and the state that one rank alone has. */
 static void the_same_bytes_as_whole(void) {
     static tiny_record with, without;
-    for (int k = 0; k < KINDS; k++) {
-        gd_train_config c = kinds[k].config(), z = sharded(c);
-        uint64_t want = tiny_train(comm, &c, *kinds[k].data, STEPS, rank ? NULL : &without);
-        uint64_t got = tiny_train(comm, &z, *kinds[k].data, STEPS, rank ? NULL : &with);
-        EXPECT(got == want, "%s: %016llx, not %016llx", kinds[k].name, (unsigned long long)got,
+    for (int k = 0; k < WIDE_KINDS; k++) {
+        gd_train_config c = wide_kinds[k].config(), z = sharded(c);
+        uint64_t want = tiny_train(comm, &c, *wide_kinds[k].data, STEPS, rank ? NULL : &without);
+        uint64_t got = tiny_train(comm, &z, *wide_kinds[k].data, STEPS, rank ? NULL : &with);
+        EXPECT(got == want, "%s: %016llx, not %016llx", wide_kinds[k].name, (unsigned long long)got,
                (unsigned long long)want);
-        if (rank == 0) EXPECT(same_numbers(&with, &without), "%s: other losses or norms", kinds[k].name);
-        expect_several_slices(&z, *kinds[k].data, kinds[k].name);
-        EXPECT(tiny_train_alone(&z, *kinds[k].data, STEPS, NULL) == want, "%s: not what one rank has", kinds[k].name);
+        if (rank == 0) EXPECT(same_numbers(&with, &without), "%s: other losses or norms", wide_kinds[k].name);
+        expect_several_slices(&z, *wide_kinds[k].data, wide_kinds[k].name);
+        EXPECT(tiny_train_alone(&z, *wide_kinds[k].data, STEPS, NULL) == want, "%s: not what one rank has",
+               wide_kinds[k].name);
     }
 }
 
@@ -160,7 +75,7 @@ static void the_same_bytes_between_hosts(void) {
     for (int k = 0; k < 6; k++) {
         gd_train_config c = clipped_by_norm();
         gd_comm *apart;
-        c.shards = k < 3 ? 0 : BATCH;
+        c.shards = k < 3 ? 0 : WIDE_BATCH;
         gd_train_config z = sharded(c);
         uint64_t want = tiny_train(comm, &c, noise_data, 2, NULL);
         EXPECT_OK(gd__comm_mpi_as(host[k % 3], &apart));
@@ -240,10 +155,10 @@ static uint64_t go_on_alone(const gd_train_config *config, const gd_dataset *d, 
 
 /* Sliced, whole, by one rank, sliced by all again: what each leaves the next goes on from. */
 static void checkpoints_pass_between_all_ways_of_training(void) {
-    for (int k = 0; k < KINDS; k += 2) { /* every kind of optimiser, penalty, pools */
+    for (int k = 0; k < WIDE_KINDS; k += 2) { /* every kind of optimiser, penalty, pools */
         start_test("zero-resume");
-        const gd_dataset *d = *kinds[k].data;
-        gd_train_config c = kinds[k].config();
+        const gd_dataset *d = *wide_kinds[k].data;
+        gd_train_config c = wide_kinds[k].config();
         uint64_t want = tiny_train(comm, &c, d, 5, NULL);
         c = saving(c);
         gd_train_config z = sharded(c);
@@ -251,7 +166,7 @@ static void checkpoints_pass_between_all_ways_of_training(void) {
         go_on(comm, &c, d, 1, 2);
         go_on(comm, &z, d, 2, 3);
         go_on_alone(&z, d, 3, 4);
-        EXPECT(go_on(comm, &z, d, 4, 5) == want, "%s", kinds[k].name);
+        EXPECT(go_on(comm, &z, d, 4, 5) == want, "%s", wide_kinds[k].name);
     }
 }
 

@@ -49,6 +49,7 @@ static gd_status pin(size_t bytes, void **out) {
     if (!pinned[i]) GD_FAIL(NOMEM, "far: no memory");
     memset(pinned[i], 0xFF, bytes);
     pinned_bytes[i] = bytes;
+    counts.pinned += (int64_t)bytes;
     *out = pinned[i];
     return GD_OK;
 }
@@ -87,6 +88,7 @@ static gd_status feed_new(const gd_feed_opts *o, void **out) {
     f->o = *o;
     f->bytes = (size_t)gd_pick_bytes(o->count) + (o->set ? 0 : o->count * sample(o));
     feeds[i] = f;
+    counts.slots += (int64_t)o->slots * (int64_t)f->bytes;
     for (int s = 0; s < o->slots; s++)
         if (!(f->seen[s] = malloc(f->bytes))) GD_FAIL(NOMEM, "far: no memory for a feed");
     *out = f;

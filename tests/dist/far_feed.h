@@ -8,9 +8,9 @@
 void far_feed_add(gd_executor *x); /* gd_executor.room to feed_free, on x's memory */
 void far_feed_room(size_t bytes);  /* what gd_executor.room says; at first no end of it */
 void far_feed_refuse(size_t bytes); /* allocations of so many bytes fail; 0: none does */
-/* What happened since the last call; bytes that set out. */
+/* What happened since the last call; bytes that set out, that were pinned, and that slots take. */
 typedef struct far_feed_counts {
-    int64_t sends, takes, bytes;
+    int64_t sends, takes, bytes, pinned, slots;
 } far_feed_counts;
 far_feed_counts far_feed_take_counts(void);
 int far_feed_open(void); /* feeds and pinned memory that are not freed */

@@ -38,6 +38,7 @@ static gd_status alloc(size_t bytes, void **out) {
     if (whole > ROOM - far.used) GD_FAIL(NOMEM, "far: no memory for %zu bytes", bytes);
     *out = far.at + far.used;
     far.used += whole;
+    far.counts.asked += (int64_t)bytes;
     far.live++;
     GD_TRY(reach(true));
     memset(*out, 0xFF, whole); /* nobody may rely on zeros */
@@ -93,12 +94,12 @@ static gd_status run(void *state, const gd_view *v, int s, const gd_memory *m) {
 
 /* As dist/update.c has it, on such memory. */
 static double scale_of(const gd_update *u, const float *g, double *norm) {
-    double *block = malloc((u->count / GD_SQUARES_BLOCK + 1) * sizeof *block), sum = 0;
+    double *block = malloc((u->count / GD_SQUARES_BLOCK + 1) * sizeof *block);
+    size_t n = u->sums ? u->n_sums : (u->count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK;
     if (!block) abort();
-    gd_square_sums(g, 0, u->count, block);
-    for (size_t b = 0; b < (u->count + GD_SQUARES_BLOCK - 1) / GD_SQUARES_BLOCK; b++) sum += block[b];
+    if (!u->sums) gd_square_sums(g, 0, u->count, block);
+    *norm = sqrt(gd_sum_blocks(u->sums ? u->sums : block, n));
     free(block);
-    *norm = sqrt(sum);
     double scale = u->clip_norm > 0 && *norm > u->clip_norm ? u->clip_norm / *norm : 1;
     float f = (float)(*norm * scale);
     if ((u->rule == GD_UPDATE_ADAM || u->rule == GD_UPDATE_RMSPROP) && !isfinite(f * f)) *norm = INFINITY;
@@ -120,11 +121,14 @@ static void make_update(const gd_update *u, float *p, const float *g, float *m, 
 static gd_status update(const gd_update *u, float *p, const float *g, float *m, float *v, float *average,
                         double *norm) {
     bool two = u->rule == GD_UPDATE_ADAM;
-    const void *const all[] = {p, g, m, v, average, norm};
+    const void *const all[] = {p, g, m, v, average, norm, u->sums};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++)
         if (all[i] && !is_far(all[i])) GD_FAIL(INTERNAL, "far: an array of the update is on the host");
-    if (two != (m != NULL) || (u->rule != GD_UPDATE_SGD) != (v != NULL)) GD_FAIL(INTERNAL, "far: other moments");
-    far.counts.updates++;
+    if (!u->count && !u->sums) GD_FAIL(INTERNAL, "far: an update of nothing");
+    if (u->count) far.counts.updates++;
+    else m = v = NULL;
+    if (u->count && (two != (m != NULL) || (u->rule != GD_UPDATE_SGD) != (v != NULL)))
+        GD_FAIL(INTERNAL, "far: other moments");
     GD_TRY(reach(true));
     make_update(u, p, g, m, v, average, norm);
     return reach(false);
@@ -139,6 +143,21 @@ static gd_status keep(float *x, const float *before, float *average, size_t coun
         if (!isfinite(x[i])) x[i] = before[i], ++*kept;
         if (average) average[i] = decay * average[i] + (1 - decay) * x[i];
     }
+    return reach(false);
+}
+
+static gd_status squares(const float *x, size_t first, size_t last, double *sums) {
+    if (!is_far(x) || !is_far(sums)) GD_FAIL(INTERNAL, "far: squares are on the host");
+    GD_TRY(reach(true));
+    gd_square_sums(x, first, last, sums);
+    return reach(false);
+}
+
+static gd_status move_average(float *to, const float *x, size_t count, float decay, const double *norm) {
+    if (!is_far(to) || !is_far(x) || (norm && !is_far(norm))) GD_FAIL(INTERNAL, "far: an average is on the host");
+    GD_TRY(reach(true));
+    bool made = !norm || isfinite(*norm);
+    for (size_t i = 0; made && i < count; i++) to[i] = decay * to[i] + (1 - decay) * x[i];
     return reach(false);
 }
 
@@ -166,6 +185,39 @@ static gd_status take(void *ticket, void *host) {
     free(r);
     far.tickets--;
     return GD_OK;
+}
+
+/* ---- image pools ---- */
+
+static gd_status images_out(const gd_images *u, const int32_t *which, size_t n, float *out) {
+    if (!is_far(u->made) || !is_far(u->pool) || !is_far(out) || is_far(which))
+        GD_FAIL(INTERNAL, "far: images are in the wrong memory");
+    GD_TRY(reach(true));
+    for (size_t i = 0; i < n; i++) {
+        size_t k = (size_t)which[i] % GD_IMAGE_PLACE;
+        const float *from = which[i] >= GD_IMAGE_PLACE ? u->pool : u->made;
+        if (k >= (from == u->pool ? u->places : u->count))
+            GD_FAIL(INTERNAL, "far: there is no image %d", (int)which[i]);
+        memcpy(out + i * u->floats, from + k * u->floats, u->floats * sizeof *out);
+    }
+    return reach(false);
+}
+
+static gd_status images_in(const gd_images *u, const int32_t *place, float *refused) {
+    if (!is_far(u->made) || !is_far(u->pool) || !is_far(refused) || is_far(place))
+        GD_FAIL(INTERNAL, "far: images are in the wrong memory");
+    far.counts.turns++;
+    GD_TRY(reach(true));
+    for (size_t i = 0; i < u->count; i++) {
+        const float *image = u->made + i * u->floats;
+        bool bad = false;
+        for (size_t k = 0; k < u->floats && place[i] >= 0; k++) bad |= !isfinite(image[k]);
+        refused[i] = bad;
+        if (place[i] >= (int32_t)u->places) GD_FAIL(INTERNAL, "far: there is no place %d", (int)place[i]);
+        if (place[i] < 0 || bad) continue;
+        memcpy(u->pool + (size_t)place[i] * u->floats, image, u->floats * sizeof *image);
+    }
+    return reach(false);
 }
 
 int far_tickets(void) { return far.tickets; }
@@ -196,10 +248,11 @@ struct gd_exchange {
     bool *final;
     uint64_t rounds[2]; /* begun, and the sum of their counts */
     bool late;          /* the last round that ended will never be over */
+    size_t *slice;      /* borders; NULL: sums are of all */
 };
 
 static gd_comm *exchange_comm;
-static int fail_round, open_exchanges;
+static int fail_round, fail_among, open_exchanges;
 static bool fail_begin;
 bool far_aborted;
 
@@ -208,6 +261,7 @@ void far_fail_round(int round, bool begin) {
     fail_begin = begin;
 }
 
+void far_fail_sum(int sum) { fail_among = sum; }
 int far_open_exchanges(void) { return open_exchanges; }
 
 static gd_status make_id(unsigned char id[GD_EXCHANGE_ID]) {
@@ -222,6 +276,9 @@ static gd_status open_exchange(const gd_exchange_opts *o, gd_exchange **out) {
     if (!*out) GD_FAIL(NOMEM, "far: no memory");
     (*out)->rank = o->rank;
     (*out)->size = o->size;
+    size_t bytes = ((size_t)o->size + 1) * sizeof *o->slice;
+    (*out)->slice = o->slice ? malloc(bytes) : NULL;
+    if ((*out)->slice) memcpy((*out)->slice, o->slice, bytes);
     open_exchanges++;
     return GD_OK;
 }
@@ -283,7 +340,8 @@ static gd_status end_round(gd_exchange *x) {
         st = gd_raise(GD_INTERNAL, __FILE__, __LINE__, "far: gradients were touched");
     if (fail_round && !fail_begin && !--fail_round) x->late = true;
     if (st == GD_OK) st = gd_comm_sum_f32(exchange_comm, sum, x->count);
-    if (st == GD_OK) st = move(data, sum, bytes, true, false);
+    size_t first = x->slice ? x->slice[x->rank] : 0, last = x->slice ? x->slice[x->rank + 1] : x->count;
+    if (st == GD_OK) st = move(data + first, sum + first, (last - first) * sizeof *data, true, false);
     free(x->before);
     free(x->final);
     free(sum);
@@ -292,10 +350,64 @@ static gd_status end_round(gd_exchange *x) {
     return st;
 }
 
+/* What others' parts were is of no use to anybody. */
+static gd_status share(gd_exchange *x, float *data, const size_t *border) {
+    size_t all = border[x->size] - border[0];
+    float *whole = malloc(all * sizeof *whole + 1);
+    if (!whole || x->data || !is_far(data)) GD_FAIL(INTERNAL, "far: parts are shared in a round, or on the host");
+    far.counts.shares++;
+    for (size_t i = 0; i < all; i++) whole[i] = NAN;
+    size_t own = border[x->rank] - border[0], n = border[x->rank + 1] - border[x->rank];
+    gd_status st = move(whole + own, data + border[x->rank], n * sizeof *data, false, true);
+    for (int r = 0; r < x->size && st == GD_OK; r++)
+        st = gd_comm_bcast(exchange_comm, r, whole + (border[r] - border[0]),
+                           (border[r + 1] - border[r]) * sizeof *whole);
+    if (st == GD_OK) st = move(data + border[0], whole, all * sizeof *data, true, false);
+    free(whole);
+    return st;
+}
+
 static gd_status settle(gd_exchange *x, double *waited) {
     *waited = 0;
     if (x->late) GD_FAIL(TIMEOUT, "far: this round was told to fail");
     return GD_OK;
+}
+
+/* ---- sums among the steps ---- */
+
+static gd_status begin_among(gd_exchange *x, const void *at) {
+    if (x->data || !is_far(at)) GD_FAIL(INTERNAL, "far: a sum among the steps in the midst of a round, or on the host");
+    if (fail_among && !--fail_among) GD_FAIL(NCCL, "far: this sum was told to fail");
+    far.counts.among++;
+    return GD_OK;
+}
+
+static gd_status sum_among(gd_exchange *x, float *data, size_t count) {
+    GD_TRY(begin_among(x, data));
+    x->rounds[0]++;
+    x->rounds[1] += count;
+    if (!count) return GD_OK; /* it is asked for, all the same */
+    float *sum = malloc(count * sizeof *sum + 1);
+    if (!sum) GD_FAIL(NOMEM, "far: no memory");
+    gd_status st = move(sum, data, count * sizeof *sum, false, true);
+    const float *part = sum;
+    if (st == GD_OK) st = gd_comm_sum_parts_f32(exchange_comm, &part, 1, count, sum);
+    if (st == GD_OK) st = move(data, sum, count * sizeof *sum, true, false);
+    free(sum);
+    return st;
+}
+
+static gd_status gather_among(gd_exchange *x, const void *part, size_t bytes, void *all) {
+    GD_TRY(begin_among(x, part));
+    char *mine = malloc(bytes + 1), *out = malloc(bytes * (size_t)x->size + 1);
+    x->rounds[1] += bytes;
+    gd_status st = mine && out ? GD_OK : GD_NOMEM;
+    if (st == GD_OK) st = move(mine, part, bytes, false, true);
+    if (st == GD_OK) st = gd_comm_allgather(exchange_comm, mine, bytes, out);
+    if (st == GD_OK) st = move(all, out, bytes * (size_t)x->size, true, false);
+    free(mine);
+    free(out);
+    return st;
 }
 
 static void exchange_journal(const gd_exchange *x, gd_exchange_journal *out) {
@@ -316,15 +428,15 @@ static gd_status close_exchange(gd_exchange *x, bool abort) {
     far_aborted = abort;
     if (x && x->data && !abort) GD_FAIL(INTERNAL, "far: an exchange is closed in the middle of a round");
     open_exchanges -= x != NULL;
-    if (x) free(x->before), free(x->final);
+    if (x) free(x->before), free(x->final), free(x->slice);
     free(x);
     return GD_OK;
 }
 
 const gd_exchanges *far_exchanges(gd_comm *c) {
-    static const gd_exchanges table = {make_id,       open_exchange, exchange_alloc, begin_round,      ready,
-                                       all_ready,     end_round,     settle,         exchange_journal, exchange_same,
-                                       close_exchange};
+    static const gd_exchanges table = {make_id,   open_exchange,    exchange_alloc, begin_round,   ready,
+                                       all_ready, end_round,        settle,         sum_among,     gather_among,
+                                       share,     exchange_journal, exchange_same,  close_exchange};
     exchange_comm = c;
     return &table;
 }
@@ -346,6 +458,10 @@ const gd_executor *far_executor(far_can can) {
         x->get_later = get_later;
         x->take = take;
         x->keep = keep;
+        x->squares = squares;
+        x->average = move_average;
+        x->images_out = images_out;
+        x->images_in = images_in;
     }
     if (!(can & FAR_REPLAYS)) return x;
     x->replay_new = replay_new;

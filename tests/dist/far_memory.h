@@ -13,9 +13,10 @@
 typedef enum far_can { FAR_PLAIN, FAR_REPLAYS, FAR_UPDATES, FAR_ALL } far_can;
 const gd_executor *far_executor(far_can can); /* owner: nobody */
 /* What happened since the last call: runs that were replayed, bytes that were copied to and from the host, updates, rounds of
- * sums, gradients that were final before the end of their program, readings that were not waited for. */
+ * sums, gradients that were final before the end of their program, readings that were not waited for, bytes that were asked for, sums
+ * among the steps, turns of image pools, parts that were shared. */
 typedef struct far_counts {
-    int64_t replays, put, got, updates, rounds, early, later;
+    int64_t replays, put, got, updates, rounds, early, later, asked, among, turns, shares;
 } far_counts;
 far_counts far_take_counts(void);
 
@@ -24,6 +25,7 @@ far_counts far_take_counts(void);
 const gd_exchanges *far_exchanges(gd_comm *c);
 /* The round-th round from here on (from 1) fails on this rank, at its beginning, or is never over. 0: none does. */
 void far_fail_round(int round, bool begin);
+void far_fail_sum(int sum); /* the same of sums, and gathers, among the steps: at once */
 int far_open_exchanges(void); /* that were not closed */
 int far_tickets(void);        /* of gd_executor.get_later that were not taken */
 extern bool far_aborted;      /* whether the last one to be closed was aborted */

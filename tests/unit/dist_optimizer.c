@@ -318,6 +318,31 @@ static void instruction_sets_give_the_same_bits(void **state) {
         }
 }
 
+/* Sums of blocks: every block once, whatever their number, to a few bits of what extended precision has; and the tree itself, by
+ * numbers whose sum in another order is another one. */
+static void blocks_are_added_in_a_tree(void **state) {
+    (void)state;
+    enum { BLOCKS = 1300 };
+    static double sum[BLOCKS + 1];
+    const gd_rng rng = {.seed = 12, .purpose = GD_PURPOSE_TEST};
+    for (size_t n = 0; n <= BLOCKS; n += n < 4 ? 1 : 127) {
+        long double want = 0;
+        for (size_t i = 0; i < n; i++) want += sum[i] = 1e-3 * (double)(1 + gd_rng_below(&rng, i, 1000000));
+        sum[n] = NAN;
+        assert_true(fabs(gd_sum_blocks(sum, n) - (double)want) <= 16 * 1.2e-16 * (double)want);
+    }
+    memset(sum, 0, sizeof sum);
+    sum[0] = 1;
+    sum[1] = sum[257] = 0x1p-53; /* lane 1 has both before it meets lane 0 */
+    assert_true(gd_sum_blocks(sum, 300) == 1 + 0x1p-52);
+    sum[257] = 0;
+    sum[256] = 0x1p-53; /* lane 0 loses them one by one */
+    assert_true(gd_sum_blocks(sum, 300) == 1);
+    sum[256] = sum[1] = 0;
+    sum[129] = sum[3] = 0x1p-53; /* lanes 129 and 3 go to lane 1 before lane 0 meets that */
+    assert_true(gd_sum_blocks(sum, 300) == 1 + 0x1p-52);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adam_follows_its_formula),
@@ -334,6 +359,7 @@ int main(void) {
         cmocka_unit_test(moments_by_kind),
         cmocka_unit_test(ranges_and_threads_do_not_matter),
         cmocka_unit_test(instruction_sets_give_the_same_bits),
+        cmocka_unit_test(blocks_are_added_in_a_tree),
     };
     return cmocka_run_group_tests(tests, fill, NULL);
 }

@@ -146,6 +146,43 @@ static void collectives(const char *executor) {
     }
 }
 
+/* Who serves collectives by a hook is called once for each, in the place of a pause, before anybody reads the sum. */
+typedef struct server {
+    prog *p;
+    int served, refused; /* refused: the call, from 1, that fails */
+} server;
+
+static gd_status double_it(void *ctx, float *data, int64_t count) {
+    server *s = ctx;
+    bool doubles = s->p->x->element_bytes(GD_F32) == sizeof(double);
+    if (++s->served == s->refused) GD_FAIL(NCCL, "the sum says no");
+    for (int64_t k = 0; k < count; k++) {
+        if (doubles) ((double *)(void *)data)[k] *= 2;
+        else data[k] *= 2;
+    }
+    return GD_OK;
+}
+
+static void served(const char *executor) {
+    gd_graph *g = prog_graph(2);
+    gd_node x = gd_input(g, "x", GD_F32, row), sum = gd_allreduce(g, gd_square(g, x));
+    const gd_output out = {"y", gd_allreduce(g, gd_square(g, sum))};
+    prog p = prog_make(g, executor, 1, &out, (gd_program_opts){.guard = true});
+    server s = {.p = &p};
+    const gd_run_hooks h = {.ctx = &s, .sum = double_it};
+    gd_instance_set_hooks(p.i, &h);
+    assert_int_equal(prog_run(&p, NULL, NULL), 0);
+    assert_int_equal(s.served, 2);
+    for (int64_t i = 0; i < 64; i++) near(prog_get(&p, "y", i), 2 * pow(2 * pow(prog_value_of("x", i), 2), 2));
+    s = (server){.p = &p, .refused = 2};
+    prog_refused(gd_instance_run(p.i, &(gd_run_args){0}), GD_NCCL, "the sum says no", NULL);
+    assert_int_equal(s.served, 2);
+    gd_instance_set_hooks(p.i, NULL);
+    assert_int_equal(prog_run(&p, NULL, NULL), 2);
+    prog_free(&p);
+    gd_graph_free(g);
+}
+
 /* A program without steps, one whose first phase is empty. */
 static void nothing_to_do(const char *executor) {
     gd_graph *g = prog_graph(1);
@@ -233,6 +270,7 @@ ON_ALL(versions)
 ON_ALL(unread_version)
 ON_ALL(parameter_outputs)
 ON_ALL(collectives)
+ON_ALL(served)
 ON_ALL(nothing_to_do)
 ON_ALL(refusals)
 ON_ALL(guards)
@@ -243,6 +281,7 @@ int main(void) {
         cmocka_unit_test(test_unread_version),
         cmocka_unit_test(test_parameter_outputs),
         cmocka_unit_test(test_collectives),
+        cmocka_unit_test(test_served),
         cmocka_unit_test(test_nothing_to_do),
         cmocka_unit_test(test_refusals),
         cmocka_unit_test(test_guards),
