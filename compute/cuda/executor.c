@@ -410,8 +410,12 @@ gd_status gd__cu_executor_close(void) {
     gd__cu_device *d = was.device;
     here = (struct context){0};
     gd_status st = was.stream ? d->stream_sync(d, was.stream) : GD_OK;
-    const gd_status gone[] = {gd__cu_update_close(d), gd__cu_images_close(d), gd__cu_later_close(d), close_stages(d, was.stage, STAGES),
-                              close_stages(d, was.note, NOTES), was.stream ? d->stream_free(d, was.stream) : GD_OK};
+    const gd_status gone[] = {gd__cu_update_close(d),
+                              gd__cu_images_close(d),
+                              gd__cu_later_close(d),
+                              close_stages(d, was.stage, STAGES),
+                              close_stages(d, was.note, NOTES),
+                              was.stream ? d->stream_free(d, was.stream) : GD_OK};
     for (size_t i = 0; i < sizeof gone / sizeof *gone && st == GD_OK; i++) st = gone[i];
     return st;
 }

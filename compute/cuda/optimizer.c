@@ -128,14 +128,13 @@ gd_status gd__cu_squares(gd__cu_kernels *k, int *index) {
 /* gd_sum_blocks of dist/optimizer.h: a thread a lane. */
 gd_status gd__cu_norm(gd__cu_kernels *k, int *index) {
     gd__cu_text t = {0};
-    gd__cu_print(&t,
-                 "  gd_kernel_update *const u = ARG(gd_kernel_update, 0);\n"
-                 "  const double *const sums = ARG(const double, 1);\n  double *const out = ARG(double, 2);\n"
-                 "  SHARED(double, lane, 256)\n  const u64 n = u->n_sums;\n"
-                 "  PHASE {\n    double sum = 0;\n    for (u64 b = TX; b < n; b += GD_THREADS) sum += sums[b];\n"
-                 "    lane[TX] = sum;\n  }\n  SYNC\n"
-                 "  for (u32 half = GD_THREADS / 2; half; half /= 2) {\n"
-                 "    PHASE {\n      if (TX < half) lane[TX] += lane[TX + half];\n    }\n    SYNC\n  }\n");
+    gd__cu_print(&t, "  gd_kernel_update *const u = ARG(gd_kernel_update, 0);\n"
+                     "  const double *const sums = ARG(const double, 1);\n  double *const out = ARG(double, 2);\n"
+                     "  SHARED(double, lane, 256)\n  const u64 n = u->n_sums;\n"
+                     "  PHASE {\n    double sum = 0;\n    for (u64 b = TX; b < n; b += GD_THREADS) sum += sums[b];\n"
+                     "    lane[TX] = sum;\n  }\n  SYNC\n"
+                     "  for (u32 half = GD_THREADS / 2; half; half /= 2) {\n"
+                     "    PHASE {\n      if (TX < half) lane[TX] += lane[TX + half];\n    }\n    SYNC\n  }\n");
     gd__cu_print(&t,
                  "  PHASE {\n    if (TX == 0) {\n      double norm = sqrt(lane[0]);\n"
                  "      const double scale = u->clip_norm > 0 && norm > u->clip_norm ? u->clip_norm / norm : 1;\n"
