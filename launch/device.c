@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "compute/cpu/choice.h"
 #include "launch/plugin.h"
 
 enum { TEXT_ROOM = 640 };
@@ -80,7 +81,7 @@ static gd_status open_device(gd_comm *c, const char *wanted, bool tf32, gd_devic
 
 gd_status gd_device_open(gd_comm *c, const char *wanted, bool tf32, gd_device *out) {
     GD_TRY(open_device(c, wanted, tf32, out));
-    if (tf32 && !out->executor->alloc && gd_comm_rank(c) == 0)
+    if (tf32 && !out->executor->alloc && !gd_choice_has_halves() && gd_comm_rank(c) == 0)
         GD_LOG(LAUNCH, WARN, "numerics.tf32 changes nothing on device %s: its products are those of fp32", out->text);
     return GD_OK;
 }

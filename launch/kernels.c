@@ -14,6 +14,7 @@ void gd_kernels_begin(const gd_recipe *r, bool may_time) {
     gd_choice_set_mode(direct                                ? GD_CHOICE_DIRECT
                        : may_time && gd_kernels_are_timed(r) ? GD_CHOICE_TIMED
                                                              : GD_CHOICE_RULE);
+    gd_choice_allow_halves(r->numerics.tf32);
 }
 
 /* ---- agreeing ---- */

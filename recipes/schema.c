@@ -376,13 +376,13 @@ const gd__key gd__keys[] = {
      .choices = WORDS("fp32", "bf16"), .also = "dtype amp mixed_precision",
      .hints = "float32=fp32 f32=fp32 float=fp32 bfloat16=bf16"},
     {"numerics.tf32", GD__BOOL, AT(numerics.tf32), "false",
-     "convolutions and products in fp32 round their factors to TF32 (10 bits) where that is faster: on a GPU; elsewhere "
-     "it changes nothing",
+     "convolutions and products in fp32 round their factors where that is faster: on a GPU to TF32 (10 bits); on a CPU with "
+     "AMX those of convolutions to two bf16 halves (16 bits); elsewhere it changes nothing",
      .flags = GD__LATER, .also = "allow_tf32 tensor_cores float32_matmul_precision"},
     {"numerics.kernels", GD__CHOICE, AT(numerics.kernels), "rule",
      "which of several implementations computes a convolution: by a rule over its shape; the fastest of those that rank "
      "0 times at the start, as kernels.txt of the run then says; or the rule without Winograd and without "
-     "f32 as halves (AMX), so that every product of a sum is taken",
+     "halves (`numerics.tf32`), so that every product of a sum is taken",
      .choices = WORDS("rule", "timed", "direct"), .flags = GD__LATER,
      .also = "autotune benchmark cudnn_benchmark winograd convolution", .hints = "auto=timed exact=direct fixed=rule"},
     {"numerics.shards", GD__INT, AT(numerics.shards), "0",

@@ -229,18 +229,20 @@ bool gd__amx_plan(const gd_dnnl_conv *c, int threads, gd__amx *out) {
 /* The rules, from tests/bench/ops.c.
  *
  * Halves: three products instead of one, where Winograd makes 2.6 times fewer of 4x4 with stride 2 (ahead by 1.3 to 3), 4 times fewer of
- * 3x3 with stride 1 (ahead only of few pixels, where Winograd's larger weights cost most), and 4 times of 4x4 with stride 1. Few
- * channels and few pixels have kernels of their own. */
+ * 3x3 with stride 1 (ahead only of few pixels and many channels, where Winograd's larger weights cost most), and 4 times of 4x4 with
+ * stride 1. Few channels, and small maps of many, have kernels of their own. The batch is not asked: on any number of ranks it is one kind
+ * that rounds operands, so that losses stay as near as sums of other orders are. */
 static bool halves_pay(const gd__amx *x) {
-    enum { FEW = 8, TINY = 64, SMALL = 256, NOT_MANY = 2048, WIDE = 128 };
+    enum { FEW = 8, TINY = 16, SMALL = 64, SOME = 256, NOT_MANY = 1024, WIDE = 128, DEEP = 512 };
     const gd_dnnl_conv *c = &x->shape;
-    int64_t pixels = c->n * c->p * c->q;
+    int64_t map = c->p * c->q;
     bool square = c->stride == 1 && c->r == c->s, three = square && c->r == 3, four = square && c->r == 4;
-    if (c->pass == GD_DNNL_BACKWARD_WEIGHTS) return c->c > FEW && c->k > FEW && pixels >= TINY && !three;
-    if (x->by_panel || four) return false;
-    if (three) return pixels <= NOT_MANY && c->c >= WIDE && c->k >= WIDE;
-    if (c->pass == GD_DNNL_FORWARD) return c->c > FEW && c->k > 1 && (x->by_band || pixels >= SMALL);
-    return c->k > FEW && (c->c > FEW || c->stride > 1) && (x->by_band || pixels >= SMALL);
+    if (map < TINY || (map <= SMALL && c->c >= DEEP && c->k >= DEEP)) return false;
+    if (c->pass == GD_DNNL_BACKWARD_WEIGHTS) return c->c > FEW && c->k > FEW && !three;
+    if (four) return false;
+    if (three) return map >= SOME && map <= NOT_MANY && c->c >= WIDE && c->k >= WIDE;
+    if (c->pass == GD_DNNL_FORWARD) return c->c > FEW && c->k > 1;
+    return c->k > FEW && (c->c > FEW || c->stride > 1);
 }
 
 /* bf16: of stride 1 and of the forward pass the library is slower only where the sums are long enough to pay for the tiles' way to

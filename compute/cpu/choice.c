@@ -88,6 +88,23 @@ bool gd__choice_may_time(bool *out_of_time) {
     return may && !*out_of_time;
 }
 
+static bool halves; /* guarded by lock; of the process, whatever the mode */
+
+void gd_choice_allow_halves(bool allowed) {
+    pthread_mutex_lock(&lock);
+    halves = allowed;
+    pthread_mutex_unlock(&lock);
+}
+
+bool gd_choice_has_halves(void) { return gd__amx_usable() != NULL; }
+
+bool gd__choice_may_halve(void) {
+    pthread_mutex_lock(&lock);
+    bool may = halves;
+    pthread_mutex_unlock(&lock);
+    return may;
+}
+
 bool gd__choice_may_transform(void) {
     pthread_mutex_lock(&lock);
     bool may = table.mode != GD_CHOICE_DIRECT;

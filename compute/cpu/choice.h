@@ -28,6 +28,10 @@ typedef enum gd_choice_mode { GD_CHOICE_RULE, GD_CHOICE_TIMED, GD_CHOICE_DIRECT 
 
 /* For programs made from now on. Forgets all choices, imported ones too. Default: GD_CHOICE_RULE. */
 void gd_choice_set_mode(gd_choice_mode m);
+/* Whether programs made from now on may take f32 as two bf16 halves on matrix tiles (amx.h: 16 of 24 bits of each operand, more than
+ * TF32), by the rule and by timing, but not where the mode is direct. Default: no. What is imported holds in any case. */
+void gd_choice_allow_halves(bool allowed);
+bool gd_choice_has_halves(void); /* this machine has matrix tiles */
 /* Nothing is timed any more: what has no choice yet goes by the rule. Until the next gd_choice_set_mode. */
 void gd_choice_freeze(void);
 

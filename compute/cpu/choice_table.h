@@ -27,6 +27,7 @@ gd_status gd__choice_put(const gd__choice *c);
 /* Whether this shape may be timed: mode, not frozen, budget. *out_of_time: only the budget is against it. */
 bool gd__choice_may_time(bool *out_of_time);
 bool gd__choice_may_transform(void);
+bool gd__choice_may_halve(void);
 void gd__choice_spent(double seconds);
 void gd__choice_allow(double seconds); /* for timing, until the next gd_choice_set_mode; measurements */
 

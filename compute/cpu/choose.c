@@ -33,7 +33,7 @@ static gd_status find_candidates(contest *c, gd_dnnl *d) {
     for (int as_f32 = 0; as_f32 < 2; as_f32++)
         for (const gd__conv_kind *k = gd__conv_kinds; k->name && c->n < MOST_CANDIDATES; k++) {
             bool taken;
-            if (!strcmp(k->name, "plain")) continue;
+            if (!strcmp(k->name, "plain") || !gd__conv_may(k, true)) continue;
             GD_TRY(gd__conv_plan(k, c->shape, as_f32, d, &c->way[c->n], &taken));
             c->n += taken;
         }

@@ -1,5 +1,5 @@
 /* compute/cpu/conv.c -- the table of conv.h: one adapter per implementation, and the rule. */
-#include "compute/cpu/conv.h"
+#include "compute/cpu/choice_table.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -154,14 +154,14 @@ static gd_status run_plain(const gd__conv *x, const void *a, const void *b, void
 enum { PLAIN = 7 };
 
 const gd__conv_kind gd__conv_kinds[] = {
-    {"amx", GD__OF_BF16, false, plan_amx, run_amx},
-    {"amx-halves", GD__OF_F32, true, plan_amx, run_amx},
-    {"products", GD__OF_F32, false, plan_small, run_small},
-    {"winograd", GD__OF_F32, true, plan_wino, run_wino}, /* with the tile that suits most maps of the size */
-    {"thin", GD__OF_F32, false, plan_thin, run_thin},
-    {"onednn", GD__OF_BOTH, false, plan_library, run_library},
-    {"winograd-other", GD__OF_F32, true, plan_wino_other, run_wino}, /* with the other tile: never the rule's */
-    [PLAIN] = {"plain", GD__OF_F32, false, plan_plain, run_plain},
+    {"amx", GD__OF_BF16, false, false, plan_amx, run_amx},
+    {"amx-halves", GD__OF_F32, true, true, plan_amx, run_amx},
+    {"products", GD__OF_F32, false, false, plan_small, run_small},
+    {"winograd", GD__OF_F32, true, false, plan_wino, run_wino}, /* with the tile that suits most maps of the size */
+    {"thin", GD__OF_F32, false, false, plan_thin, run_thin},
+    {"onednn", GD__OF_BOTH, false, false, plan_library, run_library},
+    {"winograd-other", GD__OF_F32, true, false, plan_wino_other, run_wino}, /* with the other tile: never the rule's */
+    [PLAIN] = {"plain", GD__OF_F32, false, false, plan_plain, run_plain},
     {.name = NULL},
 };
 
@@ -237,10 +237,14 @@ static bool pays(const gd__conv *x) {
     return x->kind->plan != plan_wino_other;
 }
 
+bool gd__conv_may(const gd__conv_kind *kind, bool transforms) {
+    return (!kind->transforms || transforms) && (!kind->rounds || gd__choice_may_halve());
+}
+
 static gd_status first_that_pays(const gd_dnnl_conv *c, bool as_f32, bool transforms, gd_dnnl *d, gd__conv *out) {
     for (const gd__conv_kind *k = gd__conv_kinds; k->name; k++) {
         bool taken;
-        if (k->transforms && !transforms) continue;
+        if (!gd__conv_may(k, transforms)) continue;
         GD_TRY(gd__conv_plan(k, c, as_f32, d, out, &taken));
         if (taken && pays(out)) return GD_OK;
         if (taken) gd__conv_free(out);

@@ -15,6 +15,7 @@ typedef struct gd__conv_kind {
     const char *name; /* in files of choices: one word                                              */
     enum { GD__OF_F32, GD__OF_BF16, GD__OF_BOTH } operands; /* that it takes as they are              */
     bool transforms;  /* does not take the products of the sum as they are (Winograd, halves): not for GD_CHOICE_DIRECT */
+    bool rounds;      /* operands of f32 (halves): only where gd_choice_allow_halves says so         */
     /* Plans x->shape on x->threads. *taken false: it cannot, and left nothing in x. Errors: NOMEM, INTERNAL. */
     gd_status (*plan)(gd__conv *x, gd_dnnl *d, bool *taken);
     gd_status (*run)(const gd__conv *x, const void *a, const void *b, void *out, char *scratch);
@@ -50,6 +51,8 @@ gd_status gd__conv_plan(const gd__conv_kind *kind, const gd_dnnl_conv *c, bool a
                         bool *taken);
 /* Plans c by plain loops, which take everything, padding as wide as the kernel too. */
 void gd__conv_plan_plain(const gd_dnnl_conv *c, gd__conv *out);
+/* Whether the rule and timing may take it at all. */
+bool gd__conv_may(const gd__conv_kind *kind, bool transforms);
 /* What the rule takes: the first in the table that is expected to be fastest, without timing. transforms: whether
  * those may be. Some kind takes every shape. Errors: NOMEM, INTERNAL. */
 gd_status gd__conv_rule(const gd_dnnl_conv *c, bool transforms, gd_dnnl *d, gd__conv *out);

@@ -243,14 +243,11 @@ static void test_too_many(void **state) {
 
 /* ---- modes ---- */
 
-/* What the rule takes for the first shapes. */
-static const char *usual(void) { return gd__amx_usable() ? "amx-halves" : "winograd"; }
-
 static void test_import_beats_mode(void **state) {
     (void)state;
     static const gd_choice_mode modes[] = {GD_CHOICE_RULE, GD_CHOICE_TIMED, GD_CHOICE_DIRECT};
     gd_dnnl_conv c = shape_at(0);
-    assert_string_equal(kind_of(&c), usual());
+    assert_string_equal(kind_of(&c), "winograd");
     for (int i = 0; i < 3; i++) {
         gd_choice_set_mode(modes[i]);
         choose(&c, "plain rule");
@@ -261,7 +258,7 @@ static void test_import_beats_mode(void **state) {
         assert_int_equal(gd_choice_count().imported, 1);
     }
     gd_choice_set_mode(GD_CHOICE_RULE);
-    assert_string_equal(kind_of(&c), usual()); /* forgotten */
+    assert_string_equal(kind_of(&c), "winograd"); /* forgotten */
     assert_int_equal(warnings, 0);
 }
 
@@ -269,12 +266,12 @@ static void test_cannot_follow(void **state) {
     (void)state;
     gd_dnnl_conv c = shape_at(0);
     choose(&c, "thin rule"); /* 32 channels are not few */
-    assert_string_equal(kind_of(&c), usual());
+    assert_string_equal(kind_of(&c), "winograd");
     assert_int_equal(warnings, 1);
     assert_non_null(strstr(last_warning, "thin cannot be followed"));
     assert_int_equal(gd_choice_count().imported, 0);
     choose(&c, "f32:winograd rule"); /* it is f32 already */
-    assert_string_equal(kind_of(&c), usual());
+    assert_string_equal(kind_of(&c), "winograd");
     assert_int_equal(warnings, 2);
     gd_choice_set_mode(GD_CHOICE_RULE);
 }
@@ -284,7 +281,7 @@ static void test_other_instructions(void **state) {
     (void)state;
     gd_dnnl_conv c = shape_at(0);
     choose(&c, "amx rule"); /* it takes bf16 only */
-    assert_string_equal(kind_of(&c), usual());
+    assert_string_equal(kind_of(&c), "winograd");
     assert_int_equal(warnings, 1);
     c.in_type = c.out_type = GD_BF16;
     choose(&c, "amx rule");
@@ -344,6 +341,30 @@ static void test_rule_and_threads(void **state) {
     free(first);
 }
 
+/* Ranks have parts of a batch: what rounds operands of f32 does so on any number of them, where it is allowed, and nowhere else. */
+static void test_halves(void **state) {
+    (void)state;
+    static const int64_t side[] = {8, 16, 32, 64}, channels[] = {3, 16, 64, 128, 256, 512}, kernel[] = {1, 3, 4};
+    int taken[2] = {0};
+    for (int allowed = 0; allowed < 2; allowed++) {
+        gd_choice_set_mode(GD_CHOICE_RULE);
+        gd_choice_allow_halves(allowed);
+        for (int i = 0; i < 3 * 4 * 6 * 3 * 2; i++) {
+            bool one = false;
+            for (int64_t n = 1; n <= 16; n *= 4) {
+                gd_dnnl_conv c = shape((gd_dnnl_pass)(i % 3), n, side[i / 3 % 4], channels[i / 12 % 6],
+                                       channels[(i / 12 + 1) % 6], kernel[i / 72 % 3], 1 + i / 216);
+                bool is = !strcmp(kind_of(&c), "amx-halves");
+                assert_true(n == 1 || is == one);
+                taken[allowed] += one = is;
+            }
+        }
+    }
+    gd_choice_allow_halves(false);
+    assert_int_equal(taken[0], 0);
+    assert_int_equal(taken[1] > 0, gd_choice_has_halves());
+}
+
 /* ---- timing ---- */
 
 static void test_timed(void **state) {
@@ -380,7 +401,7 @@ static void test_freeze(void **state) {
     gd_choice_set_mode(GD_CHOICE_TIMED);
     kind_of(&c);
     gd_choice_freeze();
-    assert_string_equal(kind_of(&other), usual());
+    assert_string_equal(kind_of(&other), "winograd");
     gd_choice_counts n = gd_choice_count();
     assert_int_equal(n.used, 2);
     assert_int_equal(n.timed, 1);
@@ -570,12 +591,25 @@ static void test_machine(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_round_trip),    TEST(test_empty),    TEST(test_damage),
-        TEST(test_strange_lines), TEST(test_too_many), TEST(test_import_beats_mode),
-        TEST(test_cannot_follow), TEST(test_direct),   TEST(test_rule_and_threads),
-        TEST(test_timed),         TEST(test_freeze),   TEST(test_out_of_time),
-        TEST(test_results),       TEST(test_files),    TEST(test_cache),
-        TEST(test_no_cache),      TEST(test_machine),  TEST(test_other_instructions),
+        TEST(test_round_trip),
+        TEST(test_empty),
+        TEST(test_damage),
+        TEST(test_strange_lines),
+        TEST(test_too_many),
+        TEST(test_import_beats_mode),
+        TEST(test_cannot_follow),
+        TEST(test_direct),
+        TEST(test_rule_and_threads),
+        TEST(test_halves),
+        TEST(test_timed),
+        TEST(test_freeze),
+        TEST(test_out_of_time),
+        TEST(test_results),
+        TEST(test_files),
+        TEST(test_cache),
+        TEST(test_no_cache),
+        TEST(test_machine),
+        TEST(test_other_instructions),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
