@@ -1,12 +1,12 @@
 #!/bin/bash
 # Trainings with optimizer.shard on the fake libraries, by NCCL and through host memory: the bytes of trainings without it, captured and
-# eager, with and without overlap; checkpoints that move; what fails and what hangs. Usage: FOLDER of the fake libraries
+# eager, with and without overlap; checkpoints that move; what fails and what hangs. Usage: FOLDER of the fake libraries [--long]
 . "$(dirname "${BASH_SOURCE[0]}")/../cli/lib.sh"
 export GANDIST_CUDA_LIBRARIES=${1:?} XDG_CACHE_HOME=$work/cache
 tiny_recipe tiny.yaml
 points_recipe points.yaml
 . "$(dirname "${BASH_SOURCE[0]}")/ranks.sh"
-slices="--set optimizer.shard=true"
+slices="--set optimizer.shard=true" long=${2:-}
 few="--steps 3 --fresh --set checkpoint.every=0 --set log.samples.every=0"
 
 # Slices of several units on every rank; a norm that is clipped.
@@ -15,7 +15,7 @@ wide="$few --set generator.width=300 --set discriminator.width=300 --set optimiz
 {
     run 0 start A=1 A=1 -- points.yaml $wide --out wide; whole=$(hash_said)
     [ -n "$whole" ] || fail "no state_hash"
-    for overlap in true false; do
+    for overlap in true ${long:+false}; do
         run 0 start A=1 A=1 -- points.yaml $wide --out wide $slices --set comm.overlap=$overlap
         says "gradients between GPUs by NCCL 2.28.9, each slice on the rank that updates it"
         equal "$whole" "$(hash_said)" "slices, overlap $overlap"
@@ -59,6 +59,6 @@ equal "$moved" "$(hash_said)" "a checkpoint that moved between slices and all of
     says "nccl: communicator gradients of D, rank "; says "a cable was pulled"; says " in parts "
     run 86 start A=1 FAKE_NCCL=stuck -- points.yaml --steps 20 --fresh --out hangs --set watchdog.limit=20 --set watchdog.factor=2 \
         --set watchdog.patience=30 $slices
-    says "the job hangs: rank "; says "gradients of D"
+    says "the job hangs: rank "; says "gradients of " # of either: both communicators stop
 }
 finish
