@@ -9,12 +9,12 @@
 
 bool gd_kernels_are_timed(const gd_recipe *r) { return !strcmp(r->numerics.kernels, "timed"); }
 
-void gd_kernels_begin(const gd_recipe *r, bool may_time) {
+void gd_kernels_begin(const gd_recipe *r, bool training) {
     bool direct = !strcmp(r->numerics.kernels, "direct");
     gd_choice_set_mode(direct                                ? GD_CHOICE_DIRECT
-                       : may_time && gd_kernels_are_timed(r) ? GD_CHOICE_TIMED
+                       : training && gd_kernels_are_timed(r) ? GD_CHOICE_TIMED
                                                              : GD_CHOICE_RULE);
-    gd_choice_allow_halves(r->numerics.tf32);
+    gd_choice_allow_halves(training && r->numerics.tf32);
 }
 
 /* ---- agreeing ---- */

@@ -6,9 +6,9 @@
 #include "dist/train.h"
 #include "recipes/recipe.h"
 
-/* As numerics.kernels says. Before any program is made; forgets earlier choices. may_time false: a command that runs
- * what was trained; it goes by the rule where the recipe says timed. */
-void gd_kernels_begin(const gd_recipe *r, bool may_time);
+/* As numerics.kernels and numerics.tf32 say. Before any program is made; forgets earlier choices. training false: a command that
+ * runs what was trained; it goes by the rule where the recipe says timed, and takes operands of f32 as they are. */
+void gd_kernels_begin(const gd_recipe *r, bool training);
 
 /* Settles the choices of a training run, equal on all ranks: those of its record, if there is one; where the recipe
  * says timed, rank 0 then times what is new, with the help of what earlier starts on this machine kept. Nothing is

@@ -1,9 +1,9 @@
 /* Speed of the executor cpu, op by op: the convolutions of the public networks in three directions and
  * the fused groups around them.
- *   test_bench_ops [batch 64] [threads 0: all] [seconds a measurement 0.3] [network ...] [timed]
+ *   test_bench_ops [batch 64] [threads 0: all] [seconds a measurement 0.3] [network ...] [timed] [halves]
  * network: dcgan, unet, patchgan, resnet, critic, groups; none: all. bf16: the networks named (dcgan) in bf16 too; only16:
  * in bf16 only. timed: implementations are chosen by timing (choice.h) and the times of all candidates, taken in turns,
- * end the output.
+ * end the output. halves: they may be taken (numerics.tf32).
  * Prints nominal GFLOP/s (padding counted, all multiplications of a direct convolution), their share of the peak (a
  * large matrix product; more than all of it where Winograd multiplies less), the floor by it, and GB/s (each tensor of
  * a group counted once). The best of many runs, as other work on a machine only ever adds; even so compare only numbers
@@ -274,6 +274,7 @@ int main(int argc, char **argv) {
     if (argc > 3) budget = atof(argv[3]);
     bool timed = named("timed", argc, argv);
     if (timed) gd_choice_set_mode(GD_CHOICE_TIMED);
+    gd_choice_allow_halves(named("halves", argc, argv));
     gd__choice_allow(600);
     char version[64];
     gd_dnnl_version(version, sizeof version);
