@@ -12,7 +12,16 @@ record_in() { mkdir -p "$2" && cp "$1" "$2/kernels.txt"; }
 run 0 g "${job[@]}" --out ruled; lacks "kernels:"
 is_file ruled/kernels.txt
 equal "$(grep -c ' timed' ruled/kernels.txt)" 0 "choices by time in a run by the rule"
-checks=$((checks + 1)); grep -Eq ' (winograd|amx-halves) rule$' ruled/kernels.txt || fail "the rule takes neither Winograd nor halves: $(cat ruled/kernels.txt)"
+checks=$((checks + 1)); grep -q ' winograd rule$' ruled/kernels.txt || fail "the rule takes no Winograd: $(cat ruled/kernels.txt)"
+# Operands are as they are unless numerics.tf32 says otherwise, and the processor has what for.
+equal "$(grep -c ' amx-halves' ruled/kernels.txt)" 0 "halves that nobody asked for"
+run 0 g "${job[@]}" --out halved --set numerics.tf32=true
+if grep -q '^machine.* amx;' halved/kernels.txt; then
+    checks=$((checks + 1)); grep -q ' amx-halves rule$' halved/kernels.txt || fail "no halves: $(cat halved/kernels.txt)"
+    lacks "numerics.tf32 changes nothing"
+else
+    equal "$(grep -c ' amx-halves' halved/kernels.txt)" 0 "halves without tiles"; says "numerics.tf32 changes nothing"
+fi
 equal "$(ls cache 2>/dev/null)" "" "a cache without timing"
 
 # Timed: said once, recorded, kept for the next start.
