@@ -12,17 +12,15 @@
 typedef struct column {
     const char *executor, *dtype;
     gd_precision precision;
-    gd_choice_mode kernels; /* of convolutions */
+    bool halves; /* f32 may be taken so by convolutions: numerics.tf32 */
     bool heavy_only;
-    double
-        limit; /* f32: a few roundings of sums of up to some hundred terms; rule: and what compute_conv_parity allows of halves; bf16:
-                     of operands */
+    double limit; /* f32: a few roundings of sums of up to some hundred terms; halves, bf16: of operands */
 } column;
 static const column columns[] = {
-    {"ref", "bf16", GD_PRECISION_BF16, GD_CHOICE_RULE, true, 1.5e-2},
-    {"cpu", "f32", GD_PRECISION_F32, GD_CHOICE_DIRECT, false, 4e-6},
-    {"cpu", "rule", GD_PRECISION_F32, GD_CHOICE_RULE, true, 2e-5},
-    {"cpu", "bf16", GD_PRECISION_BF16, GD_CHOICE_RULE, true, 1.5e-2},
+    {"ref", "bf16", GD_PRECISION_BF16, false, true, 1.5e-2},
+    {"cpu", "f32", GD_PRECISION_F32, false, false, 4e-6},
+    {"cpu", "tf32", GD_PRECISION_F32, true, true, 2e-5},
+    {"cpu", "bf16", GD_PRECISION_BF16, false, true, 1.5e-2},
 };
 
 static gd_graph *build(const ops_case *c, int *n_out, gd_output out[3]) {
@@ -92,7 +90,8 @@ static bool row(const ops_case *c, const column *k, const ops_prog *ref, uint64_
         printf("%-28s no executor %s FAIL\n", c->name, k->executor);
         return false;
     }
-    gd_choice_set_mode(k->kernels);
+    gd_choice_set_mode(GD_CHOICE_RULE); /* forgets */
+    gd_choice_allow_halves(k->halves);
     ops_prog p = evaluate(c, x, k->precision, seed);
     double error = compare(&p, ref, compared);
     ops_free(&p);
@@ -175,6 +174,7 @@ static int check_nets(int argc, char **argv, uint64_t seed, int *compared) {
     const double limit = 1e-5;
     int failed = 0;
     gd_choice_set_mode(GD_CHOICE_RULE);
+    gd_choice_allow_halves(false);
     for (size_t i = 0; i < sizeof nets / sizeof nets[0]; i++) {
         if (argc > 1 && strncmp(nets[i].name, argv[1], strlen(argv[1])) != 0) continue;
         ops_prog ref = evaluate_net(&nets[i], gd_executor_ref(), GD_PRECISION_F32, seed);
